@@ -1,0 +1,57 @@
+"""Train = serve: what training feeds the weights is what the robot feeds them, value by value."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from vla_ros.data.libero import LiberoDataset  # noqa: E402
+from vla_ros.engines.engine import Engine  # noqa: E402
+from vla_ros.engines.policy_runner import PolicyRunner  # noqa: E402
+from vla_ros.observation import Observation  # noqa: E402
+from vla_ros.train.config import TrainConfig  # noqa: E402
+from vla_ros.train.trainer import Trainer, load_data  # noqa: E402
+
+
+class Spy:
+    """An engine that keeps what it is given."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def infer(self, pixel_values: np.ndarray, input_ids: np.ndarray, query_index: int) -> np.ndarray:
+        self.given = pixel_values, input_ids, query_index
+        return self.engine.infer(pixel_values, input_ids, query_index)
+
+
+def test_pixels_tokens_and_query_are_those_of_training(
+    tiny_bundle: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vla_ros.engines import policy_runner
+
+    spies: list[Spy] = []
+    open_engine = policy_runner.open_engine
+
+    def open_spy(name: str, bundle: object, threads: int) -> Spy:
+        spies.append(Spy(open_engine(name, bundle, threads)))  # type: ignore[arg-type]
+        return spies[-1]
+
+    monkeypatch.setattr(policy_runner, "open_engine", open_spy)
+    runner = PolicyRunner.open(tiny_bundle, "onnx_cpu", threads=1)
+
+    data = load_data(tiny_config)
+    trainer = Trainer(tiny_config, data)
+    frames = np.arange(len(data.validation))
+    batch = trainer.validation.make(frames)
+    episodes = [e for e in LiberoDataset(tiny_config.data.path).episodes()]
+    held_out = next(e for e in episodes if np.array_equal(e.images[0], data.validation.images[0]))
+
+    for step, image in enumerate(held_out.images):
+        runner.predict(Observation(image=image, instruction=held_out.instruction, stamp_ns=0))
+        pixels, ids, query_index = spies[-1].given
+        np.testing.assert_array_equal(pixels[0], batch.pixel_values[step].numpy())
+        trained_ids = batch.input_ids[step].numpy()
+        np.testing.assert_array_equal(ids[: len(trained_ids)], trained_ids)
+        assert query_index == batch.query_index[step]

@@ -1,0 +1,54 @@
+"""`vla-ros`: one entry point; every subcommand is a module of `vla_ros.commands`."""
+
+import argparse
+import importlib
+import sys
+
+from vla_ros import __version__
+from vla_ros.errors import VlaRosError
+
+COMMANDS = ("demos", "train", "export", "check", "eval", "demo")
+
+EPILOG = """\
+the way from nothing to a moving arm:
+  vla-ros demos config/sim/libero_object_demos.yaml     scripted demonstrations in real LIBERO
+  vla-ros train config/train/libero_object_tiny.yaml    a policy from them (stop and resume at will)
+  vla-ros export runs/libero_object_tiny --output models/libero-object-tiny
+  vla-ros check models/libero-object-tiny               is the bundle whole and does it answer as it should?
+  vla-ros eval config/sim/libero_object.yaml            success rate over the real ROS 2 topics
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one subcommand; a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    parser = argparse.ArgumentParser(
+        prog="vla-ros",
+        description="Vision-language-action policies on ROS 2: from demonstrations to a moving arm.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vla_ros {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"vla_ros.commands.{name}")
+        subparser = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(entry=module.run)
+    args = parser.parse_args(arguments)
+    try:
+        return int(args.entry(args))
+    except VlaRosError as error:
+        print(f"vla-ros {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"vla-ros {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

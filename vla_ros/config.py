@@ -1,0 +1,135 @@
+"""YAML into frozen dataclasses: the dataclass is the schema, and nothing that it does not know is accepted."""
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from vla_ros.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice and every alias (an alias bomb needs them, a config does not)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key {key_node.value!r} is given twice")
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path | str, cls: type[T]) -> T:
+    """Read one YAML file into the dataclass `cls`.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown, missing or ill-typed key, or a value out of its range.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable YAML file, got {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8 text, got {error.reason}") from error
+    return loads(text, cls, str(path))
+
+
+def loads(text: str, cls: type[T], source: str) -> T:
+    """Read YAML text into `cls`; `source` names its origin in errors."""
+    return build(parse(text, source), cls, source)
+
+
+def parse(text: str, source: str) -> Any:
+    """YAML text to plain mappings, lists and scalars: no tags, no aliases, no key twice.
+
+    Raises:
+        ConfigError: the text is not such YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{source}: expected YAML, got: {' '.join(str(error).split())}") from error
+
+
+def build(value: Any, cls: type[T], source: str, where: str = "") -> T:
+    """Fill the dataclass `cls` from a mapping.
+
+    Raises:
+        ConfigError: names the file, the dotted path, what was expected and what was found.
+    """
+    if not isinstance(value, dict):
+        raise ConfigError(f"{source}: {where or 'top level'}: expected a mapping, got {_shown(value)}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in value:
+        if key not in fields:
+            raise ConfigError(f"{source}: {_join(where, str(key))}: expected one of {', '.join(fields)}, got {key!r}")
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for name, field in fields.items():
+        if name in value:
+            arguments[name] = _convert(value[name], hints[name], source, _join(where, name))
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{source}: {_join(where, name)}: expected {_name(hints[name])}, got nothing")
+    try:
+        return cls(**arguments)
+    except ValueError as error:  # a range check of the dataclass's own __post_init__
+        raise ConfigError(f"{source}: {_join(where, str(error))}") from error
+
+
+def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:  # handed on to a library that checks it itself
+        return value
+    if dataclasses.is_dataclass(hint):
+        return build(value, typing.cast(type, hint), source, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), source, where)
+    if origin is typing.Literal:
+        if value in arguments:
+            return value
+        raise ConfigError(f"{source}: {where}: expected one of {', '.join(map(str, arguments))}, got {_shown(value)}")
+    if origin is tuple and isinstance(value, list):
+        if arguments[-1] is Ellipsis:
+            arguments = (arguments[0],) * len(value)
+        if len(value) == len(arguments):
+            items = zip(value, arguments, strict=True)
+            return tuple(_convert(v, a, source, f"{where}[{i}]") for i, (v, a) in enumerate(items))
+    if origin is dict and isinstance(value, dict):
+        return {
+            _convert(k, arguments[0], source, f"{where} key"): _convert(v, arguments[1], source, _join(where, str(k)))
+            for k, v in value.items()
+        }
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint in (str, int, float, bool) and type(value) is hint:
+        return value
+    raise ConfigError(f"{source}: {where}: expected {_name(hint)}, got {_shown(value)}")
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

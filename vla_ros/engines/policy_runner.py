@@ -1,0 +1,134 @@
+"""Observation in, action chunk out: the whole policy as the robot runs it."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from vla_ros.action import ACTION_NAMES, ActionChunk
+from vla_ros.bundle import Bundle
+from vla_ros.contract import PolicyContract
+from vla_ros.engines.engine import Engine, open_engine
+from vla_ros.errors import BundleError, EngineError
+from vla_ros.observation import Observation
+from vla_ros.processing.image import prepare_image
+from vla_ros.processing.normalization import ActionNormalizer
+from vla_ros.processing.prompt import Prompt, PromptEncoder
+
+GOLDEN_TOLERANCE = (1e-4,) * 3 + (1e-3,) * 3 + (0.0,)
+"""Per action dimension, m and rad: far above rounding of another CPU, far below what a wrong file does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenProbe:
+    """One observation of the training data and torch's answer to it: `golden.npz`.
+
+    Attributes:
+        image: uint8 [height, width, 3].
+        instruction: its text.
+        actions: float32 [chunk_size, 7], SI units.
+    """
+
+    image: NDArray[np.uint8]
+    instruction: str
+    actions: NDArray[np.float32]
+
+    def to_bytes(self) -> bytes:
+        """As an NPZ without pickled objects."""
+        buffer = io.BytesIO()
+        instruction = np.frombuffer(self.instruction.encode(), np.uint8)
+        np.savez_compressed(buffer, image=self.image, instruction_utf8=instruction, actions=self.actions)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str) -> "GoldenProbe":
+        """Raises BundleError if an array is missing."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                text = arrays["instruction_utf8"].tobytes().decode()
+                return cls(image=arrays["image"], instruction=text, actions=arrays["actions"])
+        except (ValueError, KeyError, OSError) as error:
+            raise BundleError(f"{source}: expected image, instruction_utf8 and actions, got: {error}") from error
+
+
+class PolicyRunner:
+    """Preprocessing, engine and un-normalisation of one bundle.
+
+    Attributes:
+        contract: what the policy expects and emits.
+        bundle_sha256: which policy this is.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.contract: PolicyContract = bundle.contract
+        self.bundle_sha256 = bundle.sha256
+        self._engine = engine
+        self._normalizer = ActionNormalizer(bundle.statistics)
+        tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
+        self._encoder = PromptEncoder(tokenizer, self.contract.prompt, self.contract.image.image_tokens)
+        self._cached: tuple[str, Prompt] | None = None
+
+    @classmethod
+    def open(cls, bundle: Path, engine: str, threads: int) -> "PolicyRunner":
+        """Verify a bundle, open the engine, warm it up and check it against the golden observation.
+
+        Args:
+            bundle: the bundle's folder.
+            engine: one of `engines.engine.ENGINES`.
+            threads: CPU threads of one forward pass.
+
+        Raises:
+            BundleError: the folder is not a whole, unaltered bundle.
+            EngineError: the engine cannot run here, or answers the golden observation otherwise than torch did.
+        """
+        verified = Bundle.open(bundle)
+        runner = cls(verified, open_engine(engine, verified, threads))
+        probe = GoldenProbe.from_bytes(verified.read("golden.npz"), str(bundle / "golden.npz"))
+        runner.check_golden(probe, str(bundle / "golden.npz"))
+        return runner
+
+    def admit_instruction(self, text: str) -> None:
+        """Raises ObservationError if the policy cannot be given this instruction."""
+        self._prompt(text)
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        """The chunk of actions for one observation.
+
+        Raises:
+            ObservationError: another camera, or no plain instruction.
+            EngineError: the forward pass failed.
+            ContractError: the policy answered with a non-finite number.
+        """
+        self.contract.camera.check(observation.image, "image")
+        prompt = self._prompt(observation.instruction)
+        pixels = prepare_image(observation.image, self.contract.image)
+        outputs = self._engine.infer(pixels, prompt.input_ids, prompt.query_index)
+        return ActionChunk(
+            actions=self._normalizer.unnormalize(outputs),
+            stamp_ns=observation.stamp_ns,
+            period_ns=self.contract.action.period_ns,
+            frame_id=self.contract.action.frame_id,
+        )
+
+    def golden_error(self, probe: GoldenProbe) -> NDArray[np.float64]:
+        """Largest difference from torch's answer, per action dimension, float64 [7], SI units."""
+        observation = Observation(image=probe.image, instruction=probe.instruction, stamp_ns=0)
+        actions = self.predict(observation).actions
+        if actions.shape != probe.actions.shape:
+            raise BundleError(f"golden.npz: actions: expected {list(actions.shape)}, got {list(probe.actions.shape)}")
+        return np.asarray(np.abs(actions.astype(np.float64) - probe.actions).max(axis=0))
+
+    def check_golden(self, probe: GoldenProbe, source: str) -> None:
+        """Raises EngineError if the answer differs by more than GOLDEN_TOLERANCE."""
+        errors = self.golden_error(probe)
+        for name, error, tolerance in zip(ACTION_NAMES, errors, GOLDEN_TOLERANCE, strict=True):
+            if error > tolerance:
+                raise EngineError(f"{source}: {name}: expected torch's answer within {tolerance}, got {error:.3g} off")
+
+    def _prompt(self, instruction: str) -> Prompt:
+        if self._cached is None or self._cached[0] != instruction:
+            self._cached = (instruction, self._encoder.encode(instruction))
+        return self._cached[1]

@@ -1,0 +1,22 @@
+"""The only rotation conversions: rotation vectors, quaternions (x, y, z, w) and matrices, float64."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+Array = NDArray[np.float64]
+
+
+def matrix_from_quaternion(quaternion_xyzw: Array) -> Array:
+    """Rotation matrix [3, 3] of a quaternion [4] that need not be normalised."""
+    return np.asarray(Rotation.from_quat(quaternion_xyzw).as_matrix())
+
+
+def rotation_vector_from_quaternion(quaternion_xyzw: Array) -> Array:
+    """Axis times angle [rad], [3], the short way round: q and -q give the same vector, its length is at most pi."""
+    return np.asarray(Rotation.from_quat(quaternion_xyzw).as_rotvec())
+
+
+def rotation_vector_between(target_xyzw: Array, source_xyzw: Array) -> Array:
+    """Rotation vector [rad], [3], in the common parent frame, that turns `source` into `target`."""
+    return np.asarray((Rotation.from_quat(target_xyzw) * Rotation.from_quat(source_xyzw).inv()).as_rotvec())

@@ -1,0 +1,63 @@
+"""What every simulator offers: the compliance suite in `test/sim` holds each bridge to this."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.action import ActionSpace, Command
+from vla_ros.observation import CameraSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimTask:
+    """One task of a suite.
+
+    Attributes:
+        index: position in its suite.
+        name: the suite's own name for it.
+        instruction: what the policy is told.
+        initial_states: how many recorded initial states the benchmark has for it.
+    """
+
+    index: int
+    name: str
+    instruction: str
+    initial_states: int
+
+
+class Simulator(Protocol):
+    """A simulated robot, camera and task.
+
+    Attributes:
+        camera: the view that `render` returns.
+        action_space: units, frame and rate of the commands that `step` takes.
+        max_steps: the benchmark's limit on steps per episode.
+    """
+
+    camera: CameraSpec
+    action_space: ActionSpace
+    max_steps: int
+
+    def tasks(self) -> tuple[SimTask, ...]:
+        """All tasks of the suite, in the suite's order."""
+
+    def reset(self, task: SimTask, initial_state: int, seed: int) -> None:
+        """Put the world into one of the benchmark's initial states and let it settle.
+
+        Raises:
+            SimulatorError: there is no such initial state.
+        """
+
+    def render(self) -> NDArray[np.uint8]:
+        """The camera's view now: uint8 [height, width, 3], RGB, upright. Rendering never changes the physics."""
+
+    def step(self, command: Command) -> None:
+        """Execute one control period. A command whose gripper is None keeps the last commanded opening."""
+
+    def is_success(self) -> bool:
+        """Whether the task's goal holds in the present state."""
+
+    def close(self) -> None:
+        """Free the simulator."""
