@@ -1,0 +1,159 @@
+import hashlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from test.evaluation.episodes import sim_config
+from vla_ros import config as yaml_config
+from vla_ros.action import ActionSpace
+from vla_ros.bundle import seal
+from vla_ros.cli import main
+from vla_ros.contract import ImageSpec, PolicyContract, PromptSpec
+from vla_ros.errors import BundleError, ConfigError, ContractError, SimulatorError
+from vla_ros.evaluation.plan import BRIDGE, child_environment, config_text, prepare
+from vla_ros.node.parameters import PolicyParameters, read_parameter_file
+from vla_ros.observation import CameraSpec
+from vla_ros.processing.normalization import Statistics
+from vla_ros.sim.episode import SimConfig
+
+POLICY = """\
+/**/policy_node:
+  ros__parameters:
+    bundle: models/tiny
+    lockstep: true
+"""
+ROBOT = """\
+/**/command_gate:
+  ros__parameters:
+    frame_id: base
+    rotation: axis_angle
+    control_rate_hz: 20.0
+    execution_horizon: 8
+    chunk_timeout_s: 5.0
+    max_linear_speed_m_s: 1.74
+    max_angular_speed_rad_s: 17.4
+    lockstep: true
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all that an evaluation needs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "robot.yaml").write_text(ROBOT)
+    write_bundle(tmp_path / "models" / "tiny")
+    return tmp_path
+
+
+def write_bundle(path: Path, control_rate_hz: float = 20.0) -> None:
+    """A bundle that verifies; its graph is none."""
+    rows = np.array([[-1, -1, -1, -1, -1, -1, 0], [1, 1, 1, 1, 1, 1, 1]], np.float32)
+    statistics = Statistics.of(rows).to_json()
+    contract = PolicyContract(
+        name="tiny",
+        backbone="qwen3_vl",
+        recipe="paper",
+        camera=CameraSpec(name="agentview", width=128, height=128),
+        image=ImageSpec(
+            size_px=128, patch_size_px=16, merge_size=2, temporal_patch_size=2, mean=(0.5,) * 3, std=(0.5,) * 3
+        ),
+        prompt=PromptSpec(template="qwen_long", max_tokens=96),
+        action=ActionSpace(frame_id="base", rotation="axis_angle", control_rate_hz=control_rate_hz),
+        chunk_size=10,
+        statistics_sha256=hashlib.sha256(statistics.encode()).hexdigest(),
+    )
+    path.mkdir(parents=True)
+    plain = json.loads(json.dumps(asdict(contract)))
+    (path / "policy.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    (path / "statistics.json").write_text(statistics)
+    for name in ("policy.onnx", "tokenizer.json", "golden.npz", "MODEL_CARD.md"):
+        (path / name).write_text("content")
+    seal(path, "fp32", {}, {})
+
+
+def config(**changes: object) -> SimConfig:
+    return sim_config(python=Path(sys.executable), **changes)
+
+
+def test_the_plan_names_three_processes_and_writes_the_effective_files(project: Path) -> None:
+    plan = prepare(config(first_initial_state=7), Path("out"))
+    assert list(plan.commands) == ["policy_node", "command_gate", BRIDGE]
+    assert plan.commands["policy_node"][-1] == "out/policy.yaml"
+    assert plan.commands["command_gate"][-1] == "out/robot.yaml"
+    assert plan.commands[BRIDGE][0] == sys.executable
+    assert yaml_config.load(project / "out" / "config.yaml", SimConfig) == plan.config
+    assert plan.provenance.mode == "lockstep"
+    manifest = (project / "models" / "tiny" / "manifest.json").read_bytes()
+    assert plan.provenance.bundle_sha256 == hashlib.sha256(manifest).hexdigest()
+
+
+def test_a_bundle_on_the_command_line_replaces_the_named_one(project: Path) -> None:
+    write_bundle(project / "models" / "other")
+    prepare(config(), Path("out"), Path("models/other"))
+    parameters = read_parameter_file(Path("out/policy.yaml"), "policy_node", PolicyParameters)
+    assert (parameters.bundle, parameters.autostart) == ("models/other", True)
+
+
+def test_a_flipped_bit_stops_before_anything_is_made(project: Path) -> None:
+    (project / "models" / "tiny" / "policy.onnx").write_text("cnntent")
+    with pytest.raises(BundleError, match=r"^models/tiny/policy.onnx: sha256: expected "):
+        prepare(config(), Path("out"))
+    assert not Path("out").exists()
+
+
+def test_parts_that_do_not_fit_are_refused(project: Path) -> None:
+    write_bundle(project / "models" / "slow", control_rate_hz=5.0)
+    with pytest.raises(ContractError, match=r"robot.yaml: control_rate_hz: expected 5.0 as in models/slow, got 20.0"):
+        prepare(config(), Path("out"), Path("models/slow"))
+    with pytest.raises(ContractError, match=r"models/tiny: camera: expected 256 x 256 px .* got 128 x 128"):
+        prepare(config(camera_size_px=256), Path("out"))
+    Path("policy.yaml").write_text(POLICY.replace("lockstep: true", "lockstep: false"))
+    with pytest.raises(ContractError, match=r"policy.yaml: policy_node.lockstep: expected True as in robot.yaml"):
+        prepare(config(), Path("out"))
+
+
+def test_a_missing_bundle_is_said_before_anything_is_made(project: Path) -> None:
+    with pytest.raises(BundleError, match=r"^models/none: "):
+        prepare(config(), Path("out"), Path("models/none"))
+    assert not Path("out").exists()
+
+
+def test_a_missing_simulator_names_the_command_that_installs_it(project: Path) -> None:
+    with pytest.raises(SimulatorError, match=r"got no file at .venv/none; run `make setup-libero`"):
+        prepare(sim_config(python=Path(".venv/none")), Path("out"))
+
+
+def test_results_are_never_overwritten(project: Path) -> None:
+    prepare(config(), Path("out"))
+    with pytest.raises(ConfigError, match=r"^out: expected a new or empty folder"):
+        prepare(config(), Path("out"))
+
+
+def test_configuration_text_reads_back_equal() -> None:
+    assert yaml_config.loads(config_text(config(tasks=(0, 3))), SimConfig, "text") == config(tasks=(0, 3))
+
+
+def test_children_find_their_own_ros_libraries_and_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "1")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{sys.prefix}/lib:/opt/ros/lib")
+    environment = child_environment(42, Path("logs"))
+    assert environment["ROS_DOMAIN_ID"] == "42"
+    assert environment["LD_LIBRARY_PATH"] == "/opt/ros/lib"
+    assert "_ROS_WHEELS_BOOTSTRAP_COMPLETE" not in environment
+
+
+def test_the_command_gives_one_line_and_exit_code_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = project / "sim.yaml"
+    path.write_text(config_text(config()))
+    assert main(["eval", str(path), "--policy", "models/none"]) == 2
+    assert main(["eval", str(path), "--episodes", "0"]) == 2
+    bundle, episodes = capsys.readouterr().err.splitlines()
+    assert bundle.startswith("vla-ros eval: models/none: expected a policy bundle")
+    assert episodes == "vla-ros eval: command line: episodes_per_task: expected >= 1, got 0"
+    assert not (project / "runs").exists()

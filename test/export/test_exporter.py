@@ -1,0 +1,70 @@
+"""A training run becomes a bundle, whole or not at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+
+pytest.importorskip("torch")
+
+from vla_ros.action import ACTION_NAMES  # noqa: E402
+from vla_ros.bundle import Bundle  # noqa: E402
+from vla_ros.cli import main  # noqa: E402
+
+
+def test_the_manifest_holds_the_measured_error_against_torch(tiny_bundle: Path) -> None:
+    errors = Bundle.open(tiny_bundle).manifest.max_action_error
+    assert tuple(errors) == ACTION_NAMES
+    assert 0 <= max(errors.values()) < 1e-6
+
+
+def test_the_graph_has_fixed_shapes_and_tells_nothing_of_the_machine(tiny_bundle: Path) -> None:
+    data = (tiny_bundle / "policy.onnx").read_bytes()
+    graph = onnx.load_from_string(data).graph
+    shapes = {
+        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert shapes == {
+        "pixel_values": [1, 16, 3 * 2 * 16 * 16],
+        "input_ids": [1, 80],
+        "query_index": [1],
+        "actions": [1, 4, 7],
+    }
+    assert b".py" not in data
+
+
+def test_exporting_again_replaces_the_bundle(tiny_run: Path, tmp_path: Path) -> None:
+    output, card = tmp_path / "bundle", tmp_path / "card.md"
+    assert main(["export", str(tiny_run), "--output", str(output), "--frames", "2"]) == 0
+    card.write_text("# Another card\n")
+    assert main(["export", str(tiny_run), "--output", str(output), "--frames", "2", "--model-card", str(card)]) == 0
+    assert Bundle.open(output).read("MODEL_CARD.md") == b"# Another card\n"
+    assert set(tmp_path.iterdir()) == {output, card}
+
+
+def test_a_folder_that_is_no_bundle_is_left_alone(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert main(["export", str(tiny_run), "--output", str(tmp_path)]) == 2
+    assert "expected a policy bundle or nothing, got another folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_damaged_checkpoint_is_refused_and_nothing_is_written(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    state = run / "checkpoint.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    assert main(["export", str(run), "--output", str(tmp_path / "bundle")]) == 2
+    assert "checkpoint.safetensors: expected a checkpoint of vla-ros train" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_manifest_names_what_made_the_bundle(tiny_bundle: Path) -> None:
+    versions = json.loads((tiny_bundle / "manifest.json").read_text())["tool_versions"]
+    assert {"torch", "transformers", "onnx", "onnxruntime", "tokenizers"} <= set(versions)

@@ -1,0 +1,1 @@
+"""The subcommands of `vla-ros`, one file each."""

@@ -1,0 +1,55 @@
+"""The HTML report beside the videos: one file, no network, opens from a folder."""
+
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from vla_ros.evaluation.plots import reaction_svg
+from vla_ros.evaluation.record import Evaluation
+
+OUTCOME_NAMES = {
+    "success": "success",
+    "timeout": "step limit",
+    "held": "held",
+    "no_command": "no command",
+}
+
+
+def write_report(evaluation: Evaluation) -> Path:
+    """Write `report.html` into the evaluation's folder and return its path."""
+    path = evaluation.output / "report.html"
+    path.write_text(render(evaluation), encoding="utf-8")
+    return path
+
+
+def render(evaluation: Evaluation) -> str:
+    """The report as HTML; every text that comes from outside is escaped."""
+    rows = evaluation.tasks
+    total = evaluation.total
+    return _template().render(
+        evaluation=evaluation,
+        provenance=evaluation.provenance,
+        bundle_name=Path(evaluation.provenance.bundle).name,
+        mode=evaluation.provenance.mode.replace("_", " "),
+        total=total,
+        rows=(*rows, total) if len(rows) > 1 else rows,
+        plot=Markup(reaction_svg(evaluation.results)),  # noqa: S704 (numbers, and text that plots.py escapes)
+        names=OUTCOME_NAMES,
+        percent=lambda share: f"{share:.0%}".replace("%", " %"),
+        link=quote,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("vla_ros.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
