@@ -4,7 +4,7 @@
                                   env_args (JSON), bddl_file_name, bddl_file_content, macros_image_convention,
                                   num_demos, total
     data/demo_<i>                 attrs: num_samples, init_state
-        actions        [T, 7]     what was executed, each in [-1, 1]: 0.05 m and 0.5 rad per unit; gripper -1 open, +1 close
+        actions        [T, 7]     executed, each in [-1, 1]: 0.05 m and 0.5 rad per unit; gripper -1 open, +1 close
         states         [T, n]     flattened MuJoCo state before the action
         robot_states   [T, 9]     fingers (2), effector position (3), effector quaternion x y z w (4)
         rewards, dones [T]        uint8, 1 at the last step
@@ -160,7 +160,7 @@ class _Checked:
     def numbers(self, path: str, shape: tuple[int | None, ...]) -> Array:
         """A finite numeric dataset; None in `shape` is a free axis."""
         node = self.node.get(path)
-        wanted = f"numbers [{', '.join('T' if n is None else str(n) for n in shape)}]"
+        wanted = f"numbers [{', '.join('n' if n is None else str(n) for n in shape)}]"
         if not isinstance(node, h5py.Dataset):
             raise self.error(path, wanted, "nothing" if node is None else "a group")
         fits = node.ndim == len(shape) and all(w in (None, n) for n, w in zip(node.shape, shape, strict=True))

@@ -1,0 +1,175 @@
+"""A scripted pick-and-place expert whose next action is a function of the present state alone.
+
+It keeps no clock and no memory, and it never dwells: a policy without memory is to be cloned from it, and in one image
+of a hand that holds still there is nothing that says for how much longer. Thrown off its way, it simply goes on from
+there: an object that slipped is picked up again.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.action import GRIPPER_CLOSED, GRIPPER_OPEN, Command
+from vla_ros.data.libero import FINGER_GAP_OPEN_M, ROTATION_RAD_PER_UNIT, TRANSLATION_M_PER_UNIT
+from vla_ros.rotation import rotation_vector_between
+from vla_ros.sim.privileged import PrivilegedState
+
+PHASES = ("approach", "descend", "close", "lift", "carry", "lower", "release", "retreat")
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertAction:
+    """What the expert does in one state.
+
+    Attributes:
+        delta: [6], translation [m] and rotation [rad], base-aligned axes; at most SPEED_UNITS and TURN_UNITS long in
+            LIBERO's units.
+        gripper: opening, 1 open, 0 closed.
+        phase: one of PHASES.
+    """
+
+    delta: Array
+    gripper: float
+    phase: str
+
+    @property
+    def command(self) -> Command:
+        """For the simulator."""
+        return Command(delta=self.delta, gripper=self.gripper)
+
+
+# How hard it pulls towards where it wants to be: the controller is a critically damped spring at gain 1.
+POSITION_GAIN = 1.5
+ROTATION_GAIN = 1.0
+SPEED_UNITS = 0.9
+TURN_UNITS = 0.4
+
+# The way down is a funnel: the farther to the side, the higher.
+# Beyond its neck the finger tips stay above the object, which they would tip over.
+FUNNEL_FLOOR_M = 0.008
+FUNNEL_NECK_M = 0.018
+FUNNEL_RIM_M = 0.07
+TIP_CLEARANCE_M = 0.02
+HOVER_ABOVE_TOP_M = 0.06
+GRASP_DEPTH = 0.4  # from the object's top down to where the pads hold it, as a share of its height,
+MAX_FINGER_DEPTH_M = 0.032  # and at most this, or the palm touches the top
+FLOOR_CLEARANCE_M = 0.012  # the finger tips reach this far below the pads
+REACHED_M = 0.012
+STILL_REACHED_M = 0.022  # once the fingers have started to close
+CLOSING_OPENING = 0.95
+
+LIFT_FREE_M = 0.04  # straight up first,
+LIFT_TURN_M = 0.12  # then more and more sideways
+RIM_CLEARANCE_M = 0.035
+GOAL_RIM_M = 0.04  # the way into the container is a funnel, too
+GOAL_FLOOR_M = 0.01
+RELEASE_DEPTH_M = 0.015  # below the rim
+RETREAT_M = 0.05
+EMPTY_SHARE = 0.2
+MAX_GRASP_WIDTH_M = 0.075
+POINTING_DOWN_XYZW = np.array([1.0, 0.0, 0.0, 0.0])
+POINTING_DOWN_TURNED_XYZW = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
+
+
+def act(state: PrivilegedState) -> ExpertAction:
+    """The expert's action in this state."""
+    if state.is_grasped:
+        return _transport(state)
+    if _is_delivered(state):
+        return _move(state, "retreat", _above(state.effector_position, RETREAT_M), GRIPPER_OPEN)
+    return _pick(state)
+
+
+def _pick(state: PrivilegedState) -> ExpertAction:
+    grasp = grasp_position(state)
+    error = state.effector_position - grasp
+    is_closing = state.gripper_opening < CLOSING_OPENING
+    reached = STILL_REACHED_M if is_closing else REACHED_M
+    sideways = float(np.linalg.norm(error[:2]))
+    # fingers that have met with nothing inside the object's outline would close for ever
+    is_empty = state.gripper_opening < EMPTY_SHARE * _grasp_width(state) / FINGER_GAP_OPEN_M
+    if sideways < reached and abs(error[2]) < reached and not is_empty:
+        return _move(state, "close", grasp, GRIPPER_CLOSED)
+    top = state.target_centre[2] + state.target_half_extents[2] - grasp[2]
+    height = (top + TIP_CLEARANCE_M) * _ramp(sideways, FUNNEL_FLOOR_M, FUNNEL_NECK_M)
+    height += (HOVER_ABOVE_TOP_M - TIP_CLEARANCE_M) * _ramp(sideways, FUNNEL_NECK_M, FUNNEL_RIM_M)
+    phase = "descend" if sideways < FUNNEL_RIM_M else "approach"
+    return _move(state, phase, _above(grasp, height), GRIPPER_OPEN)
+
+
+def _transport(state: PrivilegedState) -> ExpertAction:
+    held = state.target_centre - state.effector_position
+    rim = state.goal_position[2] + state.goal_half_extents[2]
+    bottom = state.target_centre[2] - state.target_half_extents[2]
+    to_goal = state.goal_position[:2] - state.target_centre[:2]
+    sideways = float(np.linalg.norm(to_goal))
+    if sideways < GOAL_RIM_M and bottom < rim - RELEASE_DEPTH_M:
+        return _move(state, "release", state.effector_position, GRIPPER_OPEN)
+    height = bottom - (state.goal_position[2] - state.goal_half_extents[2])
+    freedom = _ramp(height, LIFT_FREE_M, LIFT_TURN_M)
+    # aimed below the depth at which it lets go, so as not to slow down just above it
+    over_rim = -2 * RELEASE_DEPTH_M + (RIM_CLEARANCE_M + 2 * RELEASE_DEPTH_M) * _ramp(
+        sideways, GOAL_FLOOR_M, GOAL_RIM_M
+    )
+    wanted = np.array([*state.target_centre[:2] + freedom * to_goal, rim + over_rim + state.target_half_extents[2]])
+    phase = "lower" if sideways < GOAL_RIM_M else "carry" if freedom > 0 else "lift"
+    return _move(state, phase, wanted - held, GRIPPER_CLOSED)
+
+
+def grasp_position(state: PrivilegedState) -> Array:
+    """Where the pads close, [3]: in the middle of the object, near its top, but not with the tips in the floor."""
+    top = state.target_centre[2] + state.target_half_extents[2]
+    floor = state.target_centre[2] - state.target_half_extents[2]
+    depth = min(GRASP_DEPTH * (top - floor), MAX_FINGER_DEPTH_M)
+    return np.array([*state.target_centre[:2], max(top - depth, floor + FLOOR_CLEARANCE_M)])
+
+
+def _is_delivered(state: PrivilegedState) -> bool:
+    """Whether the object is in the goal region, or falling into it."""
+    offset = state.target_centre - state.goal_position
+    return bool((np.abs(offset[:2]) < state.goal_half_extents[:2]).all() and offset[2] > -state.goal_half_extents[2])
+
+
+def _is_turned(state: PrivilegedState) -> bool:
+    """Whether the object fits between the fingers only along x; they usually close along y."""
+    x, y = 2 * state.target_half_extents[:2]
+    return bool(y > MAX_GRASP_WIDTH_M > x)
+
+
+def _grasp_width(state: PrivilegedState) -> float:
+    return float(2 * state.target_half_extents[0 if _is_turned(state) else 1])
+
+
+def _hand_target(state: PrivilegedState) -> Array:
+    """Straight down, turned by 90 degrees where that is needed."""
+    return POINTING_DOWN_TURNED_XYZW if _is_turned(state) else POINTING_DOWN_XYZW
+
+
+def _move(state: PrivilegedState, phase: str, position: Array, gripper: float) -> ExpertAction:
+    """A proportional step towards a position, hand upright, bounded in length but not in direction."""
+    translation = POSITION_GAIN * (position - state.effector_position)
+    rotation = ROTATION_GAIN * rotation_vector_between(_hand_target(state), state.effector_quaternion_xyzw)
+    delta = np.concatenate(
+        [
+            _bounded(translation, SPEED_UNITS * TRANSLATION_M_PER_UNIT),
+            _bounded(rotation, TURN_UNITS * ROTATION_RAD_PER_UNIT),
+        ]
+    )
+    return ExpertAction(delta=delta, gripper=gripper, phase=phase)
+
+
+def _above(position: Array, height_m: float) -> Array:
+    return np.array([position[0], position[1], position[2] + height_m])
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high` on, straight in between."""
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
+
+
+def _bounded(vector: Array, length: float) -> Array:
+    norm = float(np.linalg.norm(vector))
+    return vector if norm <= length else vector * (length / norm)

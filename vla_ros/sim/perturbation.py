@@ -1,0 +1,126 @@
+"""What makes demonstrations differ: noise on the executed actions, and placements that vary."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.action import ARM_DIM
+from vla_ros.errors import SimulatorError
+from vla_ros.sim.libero import LiberoSimulator
+from vla_ros.sim.simulator import SimTask
+
+PLACEMENT_TRIES = 200
+
+Box = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """What is added to the expert's actions when they are executed; LIBERO units (1 is 0.05 m or 0.5 rad).
+
+    Attributes:
+        white: standard deviation at every step.
+        burst: standard deviation of a constant push that lasts several steps; never near the object or while the
+            fingers move.
+        burst_probability: chance per step that a burst begins.
+        burst_min_steps: shortest burst.
+        burst_max_steps: longest burst.
+        rotation_share: rotation gets this share of the noise.
+    """
+
+    white: float = 0.08
+    burst: float = 0.5
+    burst_probability: float = 0.03
+    burst_min_steps: int = 3
+    burst_max_steps: int = 8
+    rotation_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        if min(self.white, self.burst, self.burst_probability, self.rotation_share) < 0:
+            raise ValueError("white: expected numbers >= 0, got a negative one in noise")
+        if not 1 <= self.burst_min_steps <= self.burst_max_steps:
+            raise ValueError(f"burst_min_steps: expected 1 to burst_max_steps, got {self.burst_min_steps}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jitter:
+    """How far things are moved from where LIBERO's random reset put them.
+
+    Attributes:
+        target_m: the object to be moved, uniformly in x and y.
+        goal_m: the container, uniformly in x and y.
+        distractor_m: everything else, uniformly in x and y.
+        clearance_m: least free space around the target, for the fingers; others keep a third of it.
+        joint_rad: standard deviation of each arm joint.
+    """
+
+    target_m: float = 0.03
+    goal_m: float = 0.015
+    distractor_m: float = 0.015
+    clearance_m: float = 0.03
+    joint_rad: float = 0.02
+
+    def __post_init__(self) -> None:
+        if min(self.target_m, self.goal_m, self.distractor_m, self.clearance_m, self.joint_rad) < 0:
+            raise ValueError("target_m: expected numbers >= 0, got a negative one in jitter")
+
+
+class NoiseSource:
+    """White noise with bursts, in LIBERO units."""
+
+    def __init__(self, noise: Noise, random: np.random.Generator) -> None:
+        self._noise, self._random = noise, random
+        self._share = np.array([1.0] * 3 + [noise.rotation_share] * 3)
+        self._burst: NDArray[np.float64] = np.zeros(ARM_DIM)
+        self._burst_steps_left = 0
+
+    def sample(self, is_quiet: bool) -> NDArray[np.float64]:
+        """The noise of one step, [6]; without a burst while `is_quiet`."""
+        noise = self._noise
+        white = self._random.normal(0.0, noise.white, ARM_DIM)
+        if is_quiet:
+            self._burst_steps_left = 0
+        elif self._burst_steps_left > 0:
+            self._burst_steps_left -= 1
+        elif self._random.random() < noise.burst_probability:
+            self._burst = self._random.normal(0.0, noise.burst, ARM_DIM)
+            self._burst_steps_left = int(self._random.integers(noise.burst_min_steps, noise.burst_max_steps + 1))
+        return self._share * (white + (self._burst if self._burst_steps_left > 0 else 0.0))
+
+
+def place(simulator: LiberoSimulator, task: SimTask, jitter: Jitter, random: np.random.Generator) -> None:
+    """A random reset with everything moved about, nothing in touch with anything else, and settled.
+
+    Raises:
+        SimulatorError: no placement without an overlap was found.
+    """
+    simulator.sample(task, seed=int(random.integers(2**31)))
+    target, container = simulator.goal()[0], simulator.goal_object()
+    boxes = simulator.objects()
+    for _ in range(PLACEMENT_TRIES):
+        radius = {
+            name: jitter.target_m if name == target else jitter.goal_m if name == container else jitter.distractor_m
+            for name in boxes
+        }
+        shifts = {name: random.uniform(-r, r, 2) for name, r in radius.items()}
+        if _are_clear(boxes, shifts, target, jitter.clearance_m):
+            break
+    else:
+        raise SimulatorError(f"{task.name}: expected a free placement, got overlaps in {PLACEMENT_TRIES} tries")
+    for name, shift in shifts.items():
+        simulator.shift(name, shift)
+    simulator.shift_joints(random.normal(0.0, jitter.joint_rad, 7))
+    simulator.settle()
+
+
+def _are_clear(boxes: dict[str, Box], shifts: dict[str, NDArray[np.float64]], target: str, clearance_m: float) -> bool:
+    """Whether no two bounding boxes come closer than the clearance, or a third of it where neither is the target."""
+    names = list(boxes)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            (centre_1, half_1), (centre_2, half_2) = boxes[first], boxes[second]
+            apart = np.abs((centre_1[:2] + shifts[first]) - (centre_2[:2] + shifts[second])) - half_1[:2] - half_2[:2]
+            if apart.max() < (clearance_m if target in (first, second) else clearance_m / 3):
+                return False
+    return True
