@@ -1,0 +1,113 @@
+"""The gate in a simulator's time: one clock message, one answer."""
+
+import pytest
+
+from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk
+from vla_ros.control.lockstep_gate import LockstepGate
+from vla_ros.control.safety_gate import Inbox, Mode
+
+START = 1000 * MS
+
+
+@pytest.fixture
+def gate() -> LockstepGate:
+    gate = LockstepGate(CONFIG)
+    gate.receive(Inbox(instruction="go"))
+    return gate
+
+
+def test_the_tick_waits_for_its_chunk_and_is_answered_as_soon_as_it_comes(gate: LockstepGate) -> None:
+    assert gate.clock(START, steady_ns=0) is None
+    assert gate.poll(steady_ns=CONFIG.chunk_timeout_ns - 1) is None
+    answer = gate.receive(Inbox(chunks=(make_chunk(START),)))
+    assert answer is not None
+    assert answer.stamp_ns == START
+    assert answer.command.delta[0] == pytest.approx(0.01)
+
+
+def test_rows_in_hand_are_answered_without_a_wait(gate: LockstepGate) -> None:
+    gate.clock(START, 0)
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    moved = [gate.clock(START + k * PERIOD_NS, 0) for k in range(1, 4)]
+    assert [answer.command.delta[0] for answer in moved if answer] == pytest.approx([0.02, 0.03, 0.04])
+    assert gate.clock(START + 4 * PERIOD_NS, 0) is None
+
+
+def test_a_chunk_that_overtakes_its_clock_message_waits_for_it(gate: LockstepGate) -> None:
+    assert gate.receive(Inbox(chunks=(make_chunk(START),))) is None
+    answer = gate.clock(START, 0)
+    assert answer is not None
+    assert not answer.command.is_stop
+
+
+def test_a_repeated_clock_message_gets_the_same_answer_and_executes_nothing(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    first = gate.clock(START, 0)
+    state = gate.state
+    assert gate.clock(START, 1) is first
+    assert gate.state is state
+
+
+def test_a_repeated_clock_message_does_not_lengthen_the_wait(gate: LockstepGate) -> None:
+    gate.clock(START, 0)
+    gate.clock(START, CONFIG.chunk_timeout_ns - 1)
+    assert gate.poll(CONFIG.chunk_timeout_ns) is not None
+
+
+def test_when_no_chunk_comes_in_time_the_answer_is_a_stop_with_a_reason(gate: LockstepGate) -> None:
+    gate.clock(START, 0)
+    answer = gate.poll(CONFIG.chunk_timeout_ns)
+    assert answer is not None
+    assert (answer.stamp_ns, answer.command.is_stop) == (START, True)
+    assert gate.state.text == "HOLD: no chunk for 0.30 s"
+
+
+def test_after_a_hold_the_next_image_moves_again_but_the_late_chunk_does_not(gate: LockstepGate) -> None:
+    gate.clock(START, 0)
+    gate.poll(CONFIG.chunk_timeout_ns)
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    later = START + 10 * PERIOD_NS
+    assert gate.clock(later, 0) is None
+    answer = gate.receive(Inbox(chunks=(make_chunk(later),)))
+    assert answer is not None
+    assert not answer.command.is_stop
+
+
+def test_a_refused_chunk_is_answered_at_once_with_the_reason(gate: LockstepGate) -> None:
+    gate.clock(START, 0)
+    answer = gate.receive(Inbox(chunks=(make_chunk(START, frame_id="world"),)))
+    assert answer is not None
+    assert answer.command.is_stop
+    assert "expected 'base', got 'world'" in gate.state.text
+
+
+@pytest.mark.parametrize("inbox", [Inbox(instruction=""), Inbox(emergency_stop=True)])
+def test_a_stop_does_not_wait_for_a_chunk(gate: LockstepGate, inbox: Inbox) -> None:
+    gate.receive(inbox)
+    answer = gate.clock(START, 0)
+    assert answer is not None
+    assert answer.command.is_stop
+    assert gate.state.mode in (Mode.HOLD, Mode.FAULT)
+
+
+def test_an_early_chunk_of_the_former_instruction_never_runs(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    gate.receive(Inbox(instruction="something else"))
+    assert gate.clock(START, 0) is None
+
+
+def test_chunks_of_the_last_episode_have_expired_in_the_next(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    gate.clock(START, 0)
+    assert gate.clock(START + 1_000 * MS, 0) is None
+
+
+def test_after_a_reset_of_the_simulator_only_chunks_of_its_new_time_run(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START + 5000 * MS),)))
+    gate.clock(START + 5000 * MS, 0)
+    gate.receive(Inbox(chunks=(make_chunk(START + 6000 * MS),)))  # still ahead when the simulator is reset
+    assert gate.clock(START, 0) is None
+    answer = gate.receive(Inbox(chunks=(make_chunk(START),)))
+    assert answer is not None
+    assert answer.command.delta[0] == pytest.approx(0.01)
+    assert gate.clock(START + 6000 * MS, 0) is None

@@ -1,0 +1,155 @@
+"""The gate's state machine: what moves, what stops it, and what it takes to move again."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, SPACE, make_chunk, make_running
+from vla_ros.action import ActionChunk
+from vla_ros.control.limits import SpeedLimits
+from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode, step
+
+START = 1000 * MS
+
+
+def test_a_chunk_runs_row_by_row() -> None:
+    state, _ = step(CONFIG, GateState(), START - 1, Inbox(instruction="go"))
+    inbox, moved, grippers = Inbox(chunks=(make_chunk(START),)), [], []
+    for k in range(4):
+        state, command = step(CONFIG, state, START + k * PERIOD_NS, inbox)
+        inbox = Inbox()
+        moved.append(command.delta[0])
+        grippers.append(command.gripper)
+        assert state.mode is Mode.RUN
+    np.testing.assert_allclose(moved, [0.01, 0.02, 0.03, 0.04], rtol=1e-6)
+    assert grippers == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_without_an_instruction_nothing_moves() -> None:
+    state, command = step(CONFIG, GateState(), START, Inbox(chunks=(make_chunk(START),)))
+    assert command.is_stop
+    assert state.mode is Mode.ARMED
+    assert state.counts == {"dropped: no instruction": 1}
+
+
+def test_a_used_up_chunk_is_never_repeated_and_becomes_a_hold_after_the_timeout() -> None:
+    state = make_running(START)
+    seen = []
+    for k in range(1, 9):
+        state, command = step(CONFIG, state, START + k * PERIOD_NS, Inbox())
+        seen.append((state.mode, command.is_stop))
+    # rows 1-3, then stops; the last row ran at 3, so the time since it exceeds 3 periods at 7
+    assert seen == [(Mode.RUN, False)] * 3 + [(Mode.RUN, True)] * 3 + [(Mode.HOLD, True)] * 2
+    assert "no chunk for 0.40 s" in state.reason
+    assert command.gripper == 0.0  # row 3's: a stop never opens the gripper
+
+
+def test_leaving_hold_needs_an_observation_newer_than_the_hold() -> None:
+    state = make_running(START)
+    hold_ns = START + 10 * PERIOD_NS
+    state, _ = step(CONFIG, state, hold_ns, Inbox())
+    assert state.mode is Mode.HOLD
+    state, command = step(CONFIG, state, hold_ns + PERIOD_NS, Inbox(chunks=(make_chunk(hold_ns - 1),)))
+    assert state.mode is Mode.HOLD
+    assert command.is_stop
+    now_ns = hold_ns + 2 * PERIOD_NS
+    state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert state.mode is Mode.RUN
+    assert not command.is_stop
+
+
+@pytest.mark.parametrize("executed_rows", range(1, 5))
+def test_a_new_instruction_stops_within_one_tick_at_every_row_and_the_old_chunk_never_runs(executed_rows: int) -> None:
+    state, now_ns = make_running(START), START
+    for _ in range(1, executed_rows):
+        now_ns += PERIOD_NS
+        state, _ = step(CONFIG, state, now_ns, Inbox())
+    epoch = state.epoch
+    inbox = Inbox(instruction="something else")
+    for _ in range(8):
+        now_ns += PERIOD_NS
+        state, command = step(CONFIG, state, now_ns, inbox)
+        inbox = Inbox(chunks=(make_chunk(START + 1),))  # late, from before the change
+        assert command.is_stop
+    assert state.epoch == epoch + 1
+
+
+def test_the_same_instruction_again_changes_nothing() -> None:
+    state = make_running(START)
+    after, command = step(CONFIG, state, START + PERIOD_NS, Inbox(instruction="go"))
+    assert after.epoch == state.epoch
+    assert not command.is_stop
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a" * 1025, "go\x00", "go \ufffd", "go\n"])
+def test_an_instruction_that_is_refused_holds_the_arm_and_says_why(text: str) -> None:
+    state, command = step(CONFIG, make_running(START), START + PERIOD_NS, Inbox(instruction=text))
+    assert command.is_stop
+    assert state.mode is Mode.HOLD
+    assert "instruction: text: expected" in state.reason
+
+
+def test_an_emergency_stop_is_latched_until_it_is_released_and_reset() -> None:
+    state, now_ns = make_running(START), START + PERIOD_NS
+    state, command = step(CONFIG, state, now_ns, Inbox(emergency_stop=True))
+    assert (state.mode, command.is_stop) == (Mode.FAULT, True)
+    for inbox in (Inbox(reset=True), Inbox(emergency_stop=False), Inbox(instruction="other"), Inbox(timed_out=True)):
+        now_ns += PERIOD_NS
+        state, command = step(CONFIG, state, now_ns, dataclasses.replace(inbox, chunks=(make_chunk(now_ns),)))
+        assert (state.mode, command.is_stop) == (Mode.FAULT, True)
+    now_ns += PERIOD_NS
+    state, command = step(CONFIG, state, now_ns, Inbox(reset=True))
+    assert (state.mode, command.is_stop) == (Mode.ARMED, True)
+    now_ns += PERIOD_NS
+    state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert (state.mode, command.is_stop) == (Mode.RUN, False)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "reason"),
+    [
+        (make_chunk(START + PERIOD_NS, frame_id="world"), "frame_id: expected 'base', got 'world'"),
+        (dataclasses.replace(make_chunk(START + PERIOD_NS), period_ns=50 * MS), "expected steps of 0.1 s, got 0.05 s"),
+        (make_chunk(START + PERIOD_NS + 51 * MS), "expected <= 0.05 s ahead, got 0.051 s"),
+        (make_chunk(2**62), "expected <= 0.05 s ahead"),
+    ],
+)
+def test_a_chunk_that_does_not_fit_is_refused_whole_and_the_former_one_runs_on(chunk: ActionChunk, reason: str) -> None:
+    state, command = step(CONFIG, make_running(START), START + PERIOD_NS, Inbox(chunks=(chunk,)))
+    assert reason in state.last_refusal
+    assert state.counts == {"refused": 1}
+    assert command.delta[0] == pytest.approx(0.02)
+
+
+def test_a_chunk_out_of_order_or_given_twice_moves_nothing_twice() -> None:
+    state = make_running(START)
+    again = Inbox(chunks=(make_chunk(START), make_chunk(START - 1)))
+    state, command = step(CONFIG, state, START + 50 * MS, again)
+    assert command.is_stop
+    assert state.counts == {"dropped: out of order": 2}
+
+
+def test_the_newest_chunk_replaces_the_one_in_execution() -> None:
+    state, now_ns = make_running(START), START + PERIOD_NS
+    _, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns, x0_m=0.5),)))
+    assert command.delta[0] == pytest.approx(0.5)
+
+
+def test_a_clock_that_goes_back_is_a_hold() -> None:
+    state, command = step(CONFIG, make_running(START), START - 3600 * 10**9, Inbox())
+    assert (state.mode, command.is_stop) == (Mode.HOLD, True)
+    assert "the clock went back by 3600.000 s" in state.reason
+
+
+def test_a_frozen_clock_repeats_nothing() -> None:
+    _, command = step(CONFIG, make_running(START), START, Inbox())
+    assert command.is_stop
+
+
+def test_a_command_beyond_the_speed_limit_is_shortened_and_counted() -> None:
+    limits = SpeedLimits(max_linear_speed_m_s=0.05, max_angular_speed_rad_s=1.0)
+    config = GateConfig(action_space=SPACE, execution_horizon=4, chunk_timeout_ns=1, limits=limits)
+    state, command = step(config, make_running(START), START + PERIOD_NS, Inbox())
+    assert command.delta[0] == pytest.approx(0.005)
+    assert state.counts == {"clamped": 1}

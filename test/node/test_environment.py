@@ -1,0 +1,28 @@
+"""The environment that the nodes' processes get."""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from vla_ros.node.environment import fastdds_profile, ros_environment
+
+
+def test_the_shipped_profile_has_a_shared_memory_segment_for_images() -> None:
+    namespace = {"dds": "http://www.eprosima.com"}
+    root = ElementTree.parse(fastdds_profile()).getroot()
+    sizes = [int(element.text or 0) for element in root.iterfind(".//dds:segment_size", namespace)]
+    assert sizes == [32 * 2**20]
+
+
+def test_the_users_own_settings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
+    environment = ros_environment(domain_id=7)
+    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
+    assert environment["ROS_DOMAIN_ID"] == "7"
+    assert Path(environment["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
+
+
+def test_without_a_domain_none_is_set() -> None:
+    assert "ROS_DOMAIN_ID" not in ros_environment()

@@ -1,0 +1,67 @@
+"""The scripted expert in real LIBERO."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("libero")
+pytestmark = pytest.mark.sim
+
+from vla_ros.sim import expert  # noqa: E402
+from vla_ros.sim.demos import DemosConfig, record_episode  # noqa: E402
+from vla_ros.sim.libero import LiberoSimulator  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[LiberoSimulator]:
+    simulator = LiberoSimulator("libero_object", 16, 16)
+    yield simulator
+    simulator.close()
+
+
+def solve(simulator: LiberoSimulator) -> list[str]:
+    phases = []
+    while not simulator.is_success() and len(phases) < simulator.max_steps:
+        action = expert.act(simulator.privileged())
+        phases.append(action.phase)
+        simulator.step(action.command)
+    return phases
+
+
+@pytest.mark.parametrize("initial_state", [0, 25])
+def test_it_solves_the_benchmarks_initial_states_without_dwelling(
+    simulator: LiberoSimulator, initial_state: int
+) -> None:
+    simulator.reset(simulator.task(0), initial_state, seed=0)
+    phases = solve(simulator)
+    assert simulator.is_success()
+    assert len(phases) < 120
+    assert phases.count("close") <= 6
+
+
+def test_it_picks_up_again_what_it_has_lost(simulator: LiberoSimulator) -> None:
+    simulator.reset(simulator.task(0), 0, seed=0)
+    while (action := expert.act(simulator.privileged())).phase != "carry":
+        simulator.step(action.command)
+    for _ in range(8):
+        simulator.step(type(action.command).stop(gripper=1.0))
+    assert not simulator.privileged().is_grasped
+    solve(simulator)
+    assert simulator.is_success()
+
+
+def test_a_recorded_episode_has_clean_labels_beside_the_noisy_actions(
+    simulator: LiberoSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulator, "render", lambda: np.zeros((16, 16, 3), np.uint8))  # images are not the point here
+    config = DemosConfig(output=Path("unused"), seed=7)
+    recording = record_episode(config, simulator, simulator.task(0), attempt=0)
+    assert recording is not None
+    executed, labels = recording.datasets["actions"], recording.datasets["expert_actions"]
+    assert max(np.abs(executed).max(), np.abs(labels).max()) <= 1.0
+    assert 0.03 < np.abs(executed - labels)[:, :3].mean() < 0.3
+    np.testing.assert_array_equal(executed[:, 6], labels[:, 6])
+    assert set(np.unique(labels[:, 6])) == {-1.0, 1.0}
+    assert np.ptp(recording.datasets["obs/target_position"], axis=0).max() > 0.3

@@ -1,0 +1,103 @@
+"""The gate in a simulator's time: one clock message is one tick, and the world waits until it is answered."""
+
+from dataclasses import dataclass
+
+from vla_ros.action import ActionChunk, Command
+from vla_ros.control import safety_gate
+from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The one command of the tick at `stamp_ns`."""
+
+    stamp_ns: int
+    command: Command
+
+
+class LockstepGate:
+    """Runs the safety gate tick by tick; every method returns an Answer as soon as there is one.
+
+    Attributes:
+        state: the gate's state.
+    """
+
+    def __init__(self, config: GateConfig) -> None:
+        self._config = config
+        self.state = GateState()
+        self._early: ActionChunk | None = None
+        self._waiting: tuple[int, int] | None = None  # tick's stamp, steady time at which to give up
+        self._answered: Answer | None = None
+        self._refusals = 0
+
+    def clock(self, stamp_ns: int, steady_ns: int) -> Answer | None:
+        """Begin the tick at `stamp_ns`; a repeated one gets the same answer again and moves nothing."""
+        if self._answered is not None and stamp_ns == self._answered.stamp_ns:
+            return self._answered
+        if self._waiting is not None and stamp_ns == self._waiting[0]:
+            return None
+        if stamp_ns < self.state.now_ns:
+            self._early = None
+            self.state = safety_gate.restarted(self.state, stamp_ns)
+        inbox = Inbox()
+        if self._early is not None and self._early.stamp_ns <= stamp_ns:
+            inbox, self._early = Inbox(chunks=(self._early,)), None
+        self._refusals = self._refused()
+        self._waiting = (stamp_ns, steady_ns + self._config.chunk_timeout_ns)
+        self.state = safety_gate.receive(self._config, self.state, stamp_ns, inbox)
+        return self._answer()
+
+    def receive(self, inbox: Inbox) -> Answer | None:
+        """Take in messages; a chunk ahead of the clock waits for the clock."""
+        now_ns = self._waiting[0] if self._waiting is not None else max(self.state.now_ns, 0)
+        chunks = []
+        for chunk in inbox.chunks:
+            if chunk.stamp_ns <= now_ns:
+                chunks.append(chunk)
+            elif self._early is None or chunk.stamp_ns > self._early.stamp_ns:
+                self._early = chunk
+        ready = Inbox(
+            chunks=tuple(chunks),
+            refused=inbox.refused,
+            instruction=inbox.instruction,
+            emergency_stop=inbox.emergency_stop,
+            reset=inbox.reset,
+        )
+        epoch = self.state.epoch
+        self.state = safety_gate.receive(self._config, self.state, now_ns, ready)
+        if self.state.epoch != epoch:
+            self._early = None  # made before the stop
+        return self._answer()
+
+    def poll(self, steady_ns: int) -> Answer | None:
+        """Give the wait up once it lasted chunk_timeout."""
+        if self._waiting is None or steady_ns < self._waiting[1]:
+            return None
+        return self._hold()
+
+    def _answer(self) -> Answer | None:
+        if self._waiting is None:
+            return None
+        is_refused = self._refused() > self._refusals
+        is_stopped = self.state.mode is Mode.HOLD and self.state.instruction is None
+        if safety_gate.has_due_row(self._config, self.state, self._waiting[0]):
+            return self._tick()
+        if self.state.mode is Mode.FAULT or is_stopped:
+            return self._tick()
+        # the same image would give the same chunk again: waiting on would only hide the reason
+        return self._hold() if is_refused else None
+
+    def _refused(self) -> int:
+        return self.state.counts.get("refused", 0)
+
+    def _hold(self) -> Answer:
+        assert self._waiting is not None
+        self.state = safety_gate.receive(self._config, self.state, self._waiting[0], Inbox(timed_out=True))
+        return self._tick()
+
+    def _tick(self) -> Answer:
+        assert self._waiting is not None
+        stamp_ns, self._waiting = self._waiting[0], None
+        self.state, command = safety_gate.advance(self._config, self.state, stamp_ns)
+        self._answered = Answer(stamp_ns=stamp_ns, command=command)
+        return self._answered

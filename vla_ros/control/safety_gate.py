@@ -1,0 +1,228 @@
+"""The gate between a policy and a robot: a pure state machine, `step(config, state, now, inbox) -> (state, command)`.
+
+Nothing here knows ROS, a clock or a thread; the node hands in the time and what arrived since the last tick.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+
+from vla_ros.action import ARM_DIM, ActionChunk, ActionSpace, Command
+from vla_ros.control.chunk_scheduler import Schedule
+from vla_ros.control.limits import SpeedLimits
+from vla_ros.control.observation_gate import MAX_FUTURE_NS, RefusedError, check_instruction
+from vla_ros.errors import ContractError
+
+
+class Mode(Enum):
+    """What the gate is doing; UNCONFIGURED and INACTIVE are states of the node's life cycle."""
+
+    ARMED = "ARMED"
+    RUN = "RUN"
+    HOLD = "HOLD"
+    FAULT = "FAULT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateConfig:
+    """What the gate was configured with.
+
+    Attributes:
+        action_space: the robot's; chunks of another one are refused.
+        execution_horizon: rows of a chunk that are executed.
+        chunk_timeout_ns: without a due row for longer than this, RUN becomes HOLD [ns].
+        limits: speed limits.
+    """
+
+    action_space: ActionSpace
+    execution_horizon: int
+    chunk_timeout_ns: int
+    limits: SpeedLimits
+
+    def __post_init__(self) -> None:
+        for name in ("execution_horizon", "chunk_timeout_ns"):
+            if getattr(self, name) <= 0:
+                raise ContractError(f"{name}: expected > 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """What arrived since the last tick.
+
+    Attributes:
+        chunks: in order of arrival.
+        refused: chunks that could not even be read: why.
+        instruction: the newest one, or None for no message.
+        emergency_stop: the newest word of the emergency stop, or None for no message.
+        reset: the operator asks to leave FAULT.
+        timed_out: nothing came while the world stood waiting (lockstep).
+    """
+
+    chunks: tuple[ActionChunk, ...] = ()
+    refused: tuple[str, ...] = ()
+    instruction: str | None = None
+    emergency_stop: bool | None = None
+    reset: bool = False
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateState:
+    """Everything the gate remembers from tick to tick.
+
+    Attributes:
+        mode, reason: what it does and why.
+        epoch: grows with every stop; chunks of former epochs never run.
+        newer_than_ns: only chunks from observations after this are admitted: the last stop [ns].
+        now_ns: time of the last tick [ns].
+        last_row_ns: when a row was last executed [ns].
+        instruction: in force, or None.
+        is_emergency: whether the emergency stop is pressed.
+        schedule: the chunk in execution.
+        gripper: last commanded opening, or None.
+        counts: chunks refused, steps clamped …, by name.
+        last_refusal: why the last chunk was refused; empty once a chunk was admitted.
+    """
+
+    mode: Mode = Mode.ARMED
+    reason: str = "waiting for an instruction"
+    epoch: int = 0
+    newer_than_ns: int = -1
+    now_ns: int = -1
+    last_row_ns: int = -1
+    instruction: str | None = None
+    is_emergency: bool = False
+    schedule: Schedule = field(default_factory=Schedule)
+    gripper: float | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    last_refusal: str = ""
+
+    @property
+    def text(self) -> str:
+        """The state in one line: `RUN`, or `HOLD: no chunk for 0.20 s`."""
+        return f"{self.mode.value}: {self.reason}" if self.reason else self.mode.value
+
+
+def step(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> tuple[GateState, Command]:
+    """One control period: take in what arrived, put out exactly one command."""
+    return advance(config, receive(config, state, now_ns, inbox), now_ns)
+
+
+def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> GateState:
+    """Take in what arrived; nothing moves yet. The order makes every stop win over every chunk."""
+    if now_ns < state.now_ns:
+        gap_s = (state.now_ns - now_ns) / 1e9
+        state = _stopped(replace(state, now_ns=now_ns), now_ns, Mode.HOLD, f"the clock went back by {gap_s:.3f} s")
+    if inbox.reset:
+        state = _reset(state, now_ns)
+    if inbox.emergency_stop is not None:
+        state = _emergency(state, now_ns, inbox.emergency_stop)
+    if inbox.instruction is not None:
+        state = _instruct(state, now_ns, inbox.instruction)
+    for reason in inbox.refused:
+        state = _refused(state, reason)
+    for chunk in inbox.chunks:
+        state = _admit(config, state, now_ns, chunk)
+    if inbox.timed_out:
+        state = _stopped(state, now_ns, Mode.HOLD, _starved(state, config.chunk_timeout_ns))
+    return state
+
+
+def restarted(state: GateState, now_ns: int) -> GateState:
+    """The state after a simulator was reset to an earlier time: nothing from before runs; a FAULT stays."""
+    return _stopped(replace(state, now_ns=now_ns), now_ns - 1, Mode.ARMED, "the simulator was reset")
+
+
+def has_due_row(config: GateConfig, state: GateState, now_ns: int) -> bool:
+    """Whether `advance` would execute a row now."""
+    return state.mode is not Mode.FAULT and state.schedule.due_row(now_ns, config.execution_horizon) is not None
+
+
+def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateState, Command]:
+    """Execute what is due now; a zero delta where nothing is."""
+    state = replace(state, now_ns=now_ns)
+    row = state.schedule.due_row(now_ns, config.execution_horizon)
+    if state.mode is Mode.FAULT or row is None or state.schedule.chunk is None:
+        if state.mode is Mode.RUN and now_ns - state.last_row_ns > config.chunk_timeout_ns:
+            state = _stopped(state, now_ns, Mode.HOLD, _starved(state, now_ns - state.last_row_ns))
+        return state, Command.stop(state.gripper)
+    action = state.schedule.chunk.actions[row].astype(np.float64)
+    delta, is_clamped = config.limits.clamp(action[:ARM_DIM], 1 / config.action_space.control_rate_hz)
+    state = replace(
+        state,
+        mode=Mode.RUN,
+        reason="",
+        schedule=state.schedule.after(row),
+        gripper=float(action[ARM_DIM]),
+        last_row_ns=now_ns,
+    )
+    if is_clamped:
+        state = _counted(state, "clamped")
+    return state, Command(delta=delta, gripper=state.gripper)
+
+
+def _stopped(state: GateState, now_ns: int, mode: Mode, reason: str) -> GateState:
+    """Leave the chunk for good; FAULT is latched and keeps its first reason."""
+    if state.mode is Mode.FAULT and mode is not Mode.FAULT:
+        mode, reason = state.mode, state.reason
+    return replace(state, mode=mode, reason=reason, epoch=state.epoch + 1, newer_than_ns=now_ns, schedule=Schedule())
+
+
+def _starved(state: GateState, duration_ns: int) -> str:
+    why = f"; last refusal: {state.last_refusal}" if state.last_refusal else ""
+    return f"no chunk for {duration_ns / 1e9:.2f} s{why}"
+
+
+def _reset(state: GateState, now_ns: int) -> GateState:
+    if state.mode is not Mode.FAULT or state.is_emergency:
+        return state
+    return _stopped(replace(state, mode=Mode.ARMED), now_ns, Mode.ARMED, "reset by the operator")
+
+
+def _emergency(state: GateState, now_ns: int, is_pressed: bool) -> GateState:
+    state = replace(state, is_emergency=is_pressed)
+    if not is_pressed or state.mode is Mode.FAULT:
+        return state
+    return _stopped(state, now_ns, Mode.FAULT, "emergency stop; release it, then call ~/reset")
+
+
+def _instruct(state: GateState, now_ns: int, text: str) -> GateState:
+    try:
+        check_instruction(text)
+    except RefusedError as refusal:
+        return _stopped(replace(state, instruction=None), now_ns, Mode.HOLD, str(refusal))
+    if text == state.instruction:
+        return state
+    return _stopped(replace(state, instruction=text), now_ns, Mode.ARMED, "new instruction, waiting for a chunk")
+
+
+def _admit(config: GateConfig, state: GateState, now_ns: int, chunk: ActionChunk) -> GateState:
+    space = config.action_space
+    if chunk.frame_id != space.frame_id:
+        return _refused(state, f"chunk: frame_id: expected {space.frame_id!r}, got {chunk.frame_id!r}")
+    if chunk.period_ns != space.period_ns:
+        expected, got = space.period_ns / 1e9, chunk.period_ns / 1e9
+        return _refused(state, f"chunk: time_from_start: expected steps of {expected} s, got {got} s")
+    if chunk.stamp_ns - now_ns > MAX_FUTURE_NS:
+        ahead_s = (chunk.stamp_ns - now_ns) / 1e9
+        return _refused(state, f"chunk: header.stamp: expected <= {MAX_FUTURE_NS / 1e9} s ahead, got {ahead_s:.3f} s")
+    # the rest is what late messages look like in good order: dropped and counted, no fault of anyone
+    if state.mode is Mode.FAULT:
+        return _counted(state, "dropped: in FAULT")
+    if state.instruction is None:
+        return _counted(state, "dropped: no instruction")
+    if chunk.stamp_ns <= state.newer_than_ns:
+        return _counted(state, "dropped: older than the last stop")
+    if not state.schedule.is_newer(chunk):
+        return _counted(state, "dropped: out of order")
+    return replace(state, schedule=state.schedule.with_chunk(chunk), last_refusal="")
+
+
+def _refused(state: GateState, reason: str) -> GateState:
+    return _counted(replace(state, last_refusal=reason), "refused")
+
+
+def _counted(state: GateState, name: str) -> GateState:
+    return replace(state, counts={**state.counts, name: state.counts.get(name, 0) + 1})

@@ -1,0 +1,247 @@
+"""command_gate: chunks in, one command per control period out; the only publisher of commands."""
+
+import sys
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TwistStamped
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_ros.action import Command
+from vla_ros.control import safety_gate
+from vla_ros.control.lockstep_gate import Answer, LockstepGate
+from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode
+from vla_ros.errors import ContractError
+from vla_ros.node import qos
+from vla_ros.node.managed import ManagedLifecycleNode
+from vla_ros.node.messages import (
+    chunk_from_trajectory,
+    joint_state_from_command,
+    ns_from_stamp,
+    stamp_from_ns,
+    twist_from_command,
+)
+from vla_ros.node.parameters import GateParameters
+from vla_ros.node.process import run_node
+
+NAME = "command_gate"
+POLL_S = 0.02
+DIAGNOSTICS_S = 1.0
+ACKNOWLEDGE_S = 0.3
+"""How long a last stop may take to be delivered before the process ends [s]."""
+
+LEVELS = {
+    Mode.ARMED: DiagnosticStatus.OK,
+    Mode.RUN: DiagnosticStatus.OK,
+    Mode.HOLD: DiagnosticStatus.WARN,
+    Mode.FAULT: DiagnosticStatus.ERROR,
+}
+
+
+class CommandGateNode(ManagedLifecycleNode[GateParameters]):
+    """Ticks the safety gate, in wall time or in a simulator's.
+
+    Topics:
+        policy_node/action_chunk, instruction, emergency_stop: in; /clock in lockstep.
+        delta_twist_cmds, gripper_command: out, one each per tick with the same stamp.
+        ~/state: out, latched: published before the command that it is about.
+        ~/instruction: out, latched: the instruction as the gate received it.
+        /diagnostics: out, on change and once a second.
+    Service: ~/reset leaves FAULT.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(NAME, GateParameters)
+        self._config: GateConfig | None = None
+        self._lockstep: LockstepGate | None = None
+        self._state = GateState()
+        self._inbox = Inbox()
+        self._instruction: str | None = None
+        self._is_pressed: bool | None = None
+        self._last_stamp_ns = 0
+        self._is_active = False
+        self._ticks: list[Timer] = []
+        self._logged_refusal = ""
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._twists = self.create_lifecycle_publisher(TwistStamped, "delta_twist_cmds", qos.RELIABLE)
+        self._grippers = self.create_lifecycle_publisher(JointState, "gripper_command", qos.RELIABLE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RELIABLE)
+        self._echo = self.create_publisher(String, "~/instruction", qos.LATCHED)
+        # in the order of importance: of messages that wait together, the executor takes the stop first
+        self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, qos.LATCHED)
+        self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
+        self.create_subscription(JointTrajectory, "policy_node/action_chunk", self._on_chunk, qos.RELIABLE)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        if self.values.lockstep:
+            self.create_subscription(ClockMessage, "/clock", self._on_clock, qos.RELIABLE)
+
+    # ---- life cycle ----
+
+    def configure(self) -> None:
+        """Take the robot's limits from the parameters.
+
+        Raises:
+            ContractError: a value that no robot can have.
+        """
+        self._config = self.values.gate_config
+
+    def cleanup(self) -> None:
+        """Forget the robot."""
+        self._config = None
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        assert self._config is not None
+        # what came before the activation is forgotten, but for the two latched words
+        self._state, self._inbox = GateState(), Inbox()
+        self._lockstep = LockstepGate(self._config) if self.values.lockstep else None
+        period_s = POLL_S if self.values.lockstep else 1 / self.values.control_rate_hz
+        on_timer = self._on_poll if self.values.lockstep else self._on_tick
+        self._ticks = [
+            self.create_timer(period_s, on_timer, clock=self._steady),
+            self.create_timer(DIAGNOSTICS_S, self._publish_diagnostics, clock=self._steady),
+        ]
+        self._is_active = True
+        self._echo.publish(String(data=self._instruction or ""))
+        self.show_state(self._state.text)
+        self._receive(Inbox(instruction=self._instruction, emergency_stop=self._is_pressed))
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop("INACTIVE: deactivated")
+        return super().on_deactivate(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop("FINALIZED")
+        return super().on_shutdown(state)
+
+    def end(self) -> None:
+        """Stop the robot and see the stop delivered, before anything is torn down."""
+        self._stop("INACTIVE: shut down")
+
+    def _stop(self, text: str) -> None:
+        if not self._is_active:
+            return
+        self._is_active = False
+        for timer in self._ticks:
+            self.destroy_timer(timer)
+        self._ticks = []
+        self.show_state(text)
+        now_ns = self._last_stamp_ns + 1 if self.values.lockstep else self.get_clock().now().nanoseconds
+        self._publish(now_ns, Command.stop(self._state.gripper))
+        if not self._twists.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S)):
+            self.get_logger().warning("the last stop was not acknowledged by every receiver")
+
+    # ---- in ----
+
+    def _on_emergency_stop(self, message: Bool) -> None:
+        self._is_pressed = bool(message.data)
+        self._receive(Inbox(emergency_stop=self._is_pressed))
+
+    def _on_instruction(self, message: String) -> None:
+        self._instruction = message.data
+        self._receive(Inbox(instruction=self._instruction))
+        if self._is_active:
+            self._echo.publish(String(data=self._instruction))
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        try:
+            chunk = chunk_from_trajectory(message, self.values.action_space.period_ns)
+        except ContractError as error:
+            self._receive(Inbox(refused=(str(error),)))
+            return
+        self._receive(Inbox(chunks=(chunk,)))
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._receive(Inbox(reset=True))
+        response.success = self._is_active and self._state.mode is not Mode.FAULT
+        response.message = self._state.text
+        return response
+
+    def _receive(self, inbox: Inbox) -> None:
+        """Messages act at once, not at the next tick: the state they lead to is published without delay."""
+        if not self._is_active or self._config is None:
+            return
+        if self._lockstep is not None:
+            answer = self._lockstep.receive(inbox)
+            self._take(self._lockstep.state)
+            self._send(answer)
+            return
+        now_ns = max(self.get_clock().now().nanoseconds, self._state.now_ns)
+        self._take(safety_gate.receive(self._config, self._state, now_ns, inbox))
+
+    # ---- ticks ----
+
+    def _on_tick(self) -> None:
+        if self._config is None:
+            return
+        now_ns = self.get_clock().now().nanoseconds
+        state, command = safety_gate.step(self._config, self._state, now_ns, Inbox())
+        self._take(state)
+        self._publish(now_ns, command)
+
+    def _on_clock(self, message: ClockMessage) -> None:
+        if self._lockstep is None or not self._is_active:
+            return
+        answer = self._lockstep.clock(ns_from_stamp(message.clock), time.monotonic_ns())
+        self._take(self._lockstep.state)
+        self._send(answer)
+
+    def _on_poll(self) -> None:
+        if self._lockstep is None:
+            return
+        answer = self._lockstep.poll(time.monotonic_ns())
+        self._take(self._lockstep.state)
+        self._send(answer)
+
+    # ---- out ----
+
+    def _take(self, state: GateState) -> None:
+        self._state = state
+        if state.last_refusal != self._logged_refusal:
+            self._logged_refusal = state.last_refusal
+            if state.last_refusal:
+                self.get_logger().error(f"refused: policy_node/action_chunk: {state.last_refusal}")
+                self._publish_diagnostics()
+        if state.text != self._state_text:
+            self.show_state(state.text)
+            self._publish_diagnostics()
+
+    def _send(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self._publish(answer.stamp_ns, answer.command)
+
+    def _publish(self, stamp_ns: int, command: Command) -> None:
+        self._last_stamp_ns = stamp_ns
+        space = self.values.action_space
+        self._twists.publish(twist_from_command(command, stamp_ns, space.frame_id, space.control_rate_hz))
+        # a driver may not know what to do with an empty gripper message; the simulator's bridge waits for one
+        if command.gripper is not None or self.values.lockstep:
+            self._grippers.publish(joint_state_from_command(command, stamp_ns))
+
+    def _publish_diagnostics(self) -> None:
+        status = DiagnosticStatus(
+            level=LEVELS[self._state.mode], name=NAME, message=self._state.text, hardware_id=self.values.frame_id
+        )
+        counts = {"epoch": self._state.epoch, **self._state.counts, "last refusal": self._state.last_refusal}
+        status.values = [KeyValue(key=key, value=str(value)) for key, value in counts.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = stamp_from_ns(self.get_clock().now().nanoseconds)
+        self._diagnostics.publish(message)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node; `arguments` default to the command line's."""
+    return run_node(NAME, __doc__ or NAME, CommandGateNode, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

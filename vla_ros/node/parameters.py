@@ -1,0 +1,194 @@
+"""The nodes' parameters: a frozen dataclass is the schema, read strictly from ROS and from parameter files alike."""
+
+import dataclasses
+import fnmatch
+import math
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vla_ros import config
+from vla_ros.action import ActionSpace, Rotation
+from vla_ros.control.limits import SpeedLimits
+from vla_ros.control.safety_gate import GateConfig
+from vla_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+T = TypeVar("T")
+
+ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+"""Parameters that rclpy itself declares."""
+
+
+def parameter(
+    description: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    read_only: bool = False,
+    default: Any = dataclasses.MISSING,
+) -> Any:
+    """A field of a schema: what it means with its unit, its inclusive range, and whether it is fixed from the start."""
+    metadata = {"description": description, "least": least, "most": most, "read_only": read_only}
+    return field(metadata=metadata) if default is dataclasses.MISSING else field(metadata=metadata, default=default)
+
+
+def check_ranges(values: Any) -> None:
+    """For a schema's `__post_init__`.
+
+    Raises:
+        ValueError: a number is not finite or outside its range.
+    """
+    for item in dataclasses.fields(values):
+        value, least, most = getattr(values, item.name), item.metadata["least"], item.metadata["most"]
+        if isinstance(value, bool) or least is None:
+            continue
+        if not (math.isfinite(value) and least <= value <= most):
+            raise ValueError(f"{item.name}: expected {least} to {most}, got {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyParameters:
+    """Parameters of policy_node; see each description."""
+
+    bundle: str = parameter("policy bundle: a folder, absolute or relative to the working directory")
+    engine: str = parameter("inference engine, e.g. onnx_cpu", default="onnx_cpu")
+    threads: int = parameter("threads of the inference engine", least=1, most=1024, default=1)
+    image_timeout_s: float = parameter(
+        "frames older than this are refused [s]; not used in lockstep", least=0.001, most=10.0, default=0.2
+    )
+    lockstep: bool = parameter(
+        "a simulator owns the time and waits for the policy: stamps are checked for their order only",
+        read_only=True,
+        default=False,
+    )
+    autostart: bool = parameter("configure and activate at start, without a lifecycle manager", default=False)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not self.bundle:
+            raise ValueError("bundle: expected a folder, got an empty string")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateParameters:
+    """Parameters of command_gate: the robot; see each description."""
+
+    frame_id: str = parameter("frame in which deltas are expressed", read_only=True)
+    rotation: Rotation = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "reading of the three rotation numbers: axis_angle or euler_xyz", read_only=True
+    )
+    control_rate_hz: float = parameter("commands per second [Hz]", least=0.1, most=1000.0, read_only=True)
+    execution_horizon: int = parameter("rows of a chunk that are executed", least=1, most=10000, read_only=True)
+    chunk_timeout_s: float = parameter(
+        "without a due row for longer than this the arm is held [s]; in lockstep: wall time for which the world waits",
+        least=0.001,
+        most=600.0,
+        read_only=True,
+    )
+    max_linear_speed_m_s: float = parameter(
+        "limit of the end effector's speed [m/s]", least=1e-6, most=100.0, read_only=True
+    )
+    max_angular_speed_rad_s: float = parameter(
+        "limit of the end effector's angular speed [rad/s]", least=1e-6, most=1000.0, read_only=True
+    )
+    lockstep: bool = parameter(
+        "one command per /clock message, at its stamp, instead of a wall-clock timer", read_only=True, default=False
+    )
+    autostart: bool = parameter("configure and activate at start, without a lifecycle manager", default=False)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not self.frame_id:
+            raise ValueError("frame_id: expected a frame name, got an empty string")
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """What the robot executes."""
+        return ActionSpace(frame_id=self.frame_id, rotation=self.rotation, control_rate_hz=self.control_rate_hz)
+
+    @property
+    def gate_config(self) -> GateConfig:
+        """The safety gate's own view of these parameters."""
+        return GateConfig(
+            action_space=self.action_space,
+            execution_horizon=self.execution_horizon,
+            chunk_timeout_ns=round(self.chunk_timeout_s * 1e9),
+            limits=SpeedLimits(
+                max_linear_speed_m_s=self.max_linear_speed_m_s, max_angular_speed_rad_s=self.max_angular_speed_rad_s
+            ),
+        )
+
+
+def declare(node: "Node", cls: type[T]) -> T:
+    """Declare every field of `cls` as a typed, described parameter and return the values in force.
+
+    The node must have been made with `automatically_declare_parameters_from_overrides=True`: that is the public way
+    to see the overrides that nobody declares, which rclpy otherwise ignores in silence.
+
+    Raises:
+        ConfigError: an unknown, missing or ill-typed parameter, or a value out of its range.
+    """
+    overrides = {
+        name: value.value
+        for name, value in node.get_parameters_by_prefix("").items()
+        if name.split(".")[0] not in ROS_OWN
+    }
+    values = config.build(overrides, cls, node.get_name())
+    for name in overrides:
+        node.undeclare_parameter(name)
+    for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+        node.declare_parameter(item.name, getattr(values, item.name), _descriptor(item), ignore_override=True)
+    return values
+
+
+def read_parameter_file(path: Path, node_name: str, cls: type[T]) -> T:
+    """Read one node's parameters from a ROS parameter file, without ROS and as strictly as the node itself.
+
+    Raises:
+        ConfigError: no such file or node in it, an unknown, missing or ill-typed parameter, or a value out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable parameter file, got {error.strerror}") from error
+    content = config.parse(text, str(path))
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: top level: expected a mapping of node names, got {content!r}")
+    values: dict[str, Any] = {}
+    patterns = [key for key in content if _matches(str(key), node_name)]
+    if not patterns:
+        raise ConfigError(f"{path}: top level: expected a section /**/{node_name}, got {', '.join(map(str, content))}")
+    for pattern in patterns:
+        section = content[pattern]
+        if not isinstance(section, dict) or set(section) != {"ros__parameters"}:
+            raise ConfigError(f"{path}: {pattern}: expected exactly one key, ros__parameters, got {section!r}")
+        values.update(section["ros__parameters"] or {})
+    own = {key: value for key, value in values.items() if key not in ROS_OWN}
+    return config.build(own, cls, str(path), f"{patterns[-1]}.ros__parameters")
+
+
+def _matches(pattern: str, node_name: str) -> bool:
+    """Whether a section such as `/**/command_gate`, `/**` or `command_gate` is for a node in the root namespace."""
+    last = pattern.rsplit("/", 1)[-1].replace("**", "*")
+    return fnmatch.fnmatchcase(node_name, last)
+
+
+def _descriptor(item: "dataclasses.Field[Any]") -> Any:
+    # here and not above: reading a parameter file must not need ROS
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    descriptor = ParameterDescriptor(
+        name=item.name, description=item.metadata["description"], read_only=item.metadata["read_only"]
+    )
+    least, most = item.metadata["least"], item.metadata["most"]
+    if typing.get_origin(item.type) is typing.Literal:
+        descriptor.additional_constraints = " or ".join(map(str, typing.get_args(item.type)))
+    if least is not None and item.type is int:
+        descriptor.integer_range = [IntegerRange(from_value=least, to_value=most, step=1)]
+    elif least is not None:
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(least), to_value=float(most), step=0.0)]
+    return descriptor

@@ -1,0 +1,104 @@
+"""The inference thread: always the newest observation, one at a time, never a queue."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from vla_ros.action import ActionChunk
+from vla_ros.contract import PolicyContract
+from vla_ros.observation import Observation
+
+JOIN_S = 3.0
+
+
+class Policy(Protocol):
+    """What policy_node runs: `vla_ros.engines.policy_runner.PolicyRunner`."""
+
+    contract: PolicyContract
+    bundle_sha256: str
+
+    def admit_instruction(self, text: str) -> None:
+        """Raises ObservationError where the tokenizer cannot take the text safely."""
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        """One forward pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """One finished forward pass.
+
+    Attributes:
+        observation: what went in.
+        epoch: of the instruction that went in.
+        chunk: what came out, or None if it failed.
+        error: why it failed; empty if it did not.
+    """
+
+    observation: Observation
+    epoch: int
+    chunk: ActionChunk | None
+    error: str = ""
+
+
+class PolicyWorker:
+    """Runs a policy in its own thread; `notify` is called from that thread whenever `take` has something new."""
+
+    def __init__(self, policy: Policy, notify: Callable[[], object]) -> None:
+        self._policy = policy
+        self._notify = notify
+        self._condition = threading.Condition()
+        self._offered: tuple[Observation, int] | None = None
+        self._finished: list[Inference] = []
+        self._is_stopping = False
+        # a daemon, so that an inference that hangs for ever cannot keep the process from ending
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
+
+    def offer(self, observation: Observation, epoch: int) -> None:
+        """Make this the next observation; one that was not begun yet is dropped."""
+        with self._condition:
+            self._offered = (observation, epoch)
+            self._condition.notify()
+
+    def drop(self) -> None:
+        """Forget the observation that was not begun yet."""
+        with self._condition:
+            self._offered = None
+
+    def take(self) -> list[Inference]:
+        """What finished since the last call."""
+        with self._condition:
+            finished, self._finished = self._finished, []
+        return finished
+
+    def stop(self) -> bool:
+        """End the thread; False if the inference in progress did not return in time."""
+        with self._condition:
+            self._is_stopping = True
+            self._condition.notify()
+        self._thread.join(JOIN_S)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._offered is not None or self._is_stopping)
+                if self._is_stopping or self._offered is None:
+                    return
+                (observation, epoch), self._offered = self._offered, None
+            inference = self._infer(observation, epoch)
+            with self._condition:
+                if self._is_stopping:
+                    return
+                self._finished.append(inference)
+            self._notify()
+
+    def _infer(self, observation: Observation, epoch: int) -> Inference:
+        try:
+            chunk = self._policy.predict(observation)
+        except Exception as error:  # an engine may raise anything; the node counts it and the arm holds
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return Inference(observation=observation, epoch=epoch, chunk=None, error=reason)
+        return Inference(observation=observation, epoch=epoch, chunk=chunk)
