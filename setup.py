@@ -51,7 +51,17 @@ setup(
         # plain pip ignores setup.cfg's install_scripts, so `ros2 run` needs these
         (f"lib/{PACKAGE}", sorted(glob("scripts/*"))),
     ],
-    install_requires=["numpy", "scipy", "opencv-python-headless", "pyyaml", "onnxruntime", "tokenizers", "tqdm", "av", "jinja2"],
+    install_requires=[
+        "numpy",
+        "scipy",
+        "opencv-python-headless",
+        "pyyaml",
+        "onnxruntime",
+        "tokenizers",
+        "tqdm",
+        "av",
+        "jinja2",
+    ],
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [

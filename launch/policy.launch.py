@@ -1,17 +1,17 @@
 """policy_node and command_gate: from a camera and an instruction to commands for a robot's controller.
 
-    ros2 launch vla_ros policy.launch.py policy:=my_policy.yaml robot:=my_robot.yaml image:=/camera/color/image_raw
+ros2 launch vla_ros policy.launch.py policy:=my_policy.yaml robot:=my_robot.yaml image:=/camera/color/image_raw
 """
 
 import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from launch import LaunchContext, LaunchDescription
 from vla_ros.node.environment import MALLOC, fastdds_profile
 
 SHARE = get_package_share_directory("vla_ros")

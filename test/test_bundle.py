@@ -108,4 +108,5 @@ def test_check_says_in_one_line_what_is_wrong(bundle: Path, tmp_path: Path, caps
     assert main(["check", str(bundle), "--json", str(tmp_path / "report.json")]) == 1
     assert capsys.readouterr().out.count("\n") == 1
     report = json.loads((tmp_path / "report.json").read_text())
-    assert not report["ok"] and "policy.onnx: sha256" in report["problems"][0]
+    assert not report["ok"]
+    assert "policy.onnx: sha256" in report["problems"][0]

@@ -33,4 +33,6 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 def test_a_missing_file_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert "nowhere" in error and "expected" in error and error.count("\n") == 1
+    assert "nowhere" in error
+    assert "expected" in error
+    assert error.count("\n") == 1

@@ -87,7 +87,9 @@ class Bundle:
             BundleError: a file is missing, foreign, altered, linked or does not belong to the others.
         """
         if not path.is_dir():
-            raise BundleError(f"{path}: expected a policy bundle's folder, got nothing there; see `vla-ros export --help`")
+            raise BundleError(
+                f"{path}: expected a policy bundle's folder, got nothing there; see `vla-ros export --help`"
+            )
         text = _read_plain_file(path / MANIFEST, MAX_MANIFEST_BYTES)
         manifest = _parse_manifest(path / MANIFEST, text)
         _check_names(path, manifest)
@@ -185,7 +187,9 @@ def _parse_contract(path: Path, contents: dict[str, bytes]) -> PolicyContract:
         raise BundleError(str(error)) from error
     digest = hashlib.sha256(contents["statistics.json"]).hexdigest()
     if contract.statistics_sha256 != digest:
-        raise BundleError(f"{source}: statistics_sha256: expected {digest} of statistics.json, got {contract.statistics_sha256}")
+        raise BundleError(
+            f"{source}: statistics_sha256: expected {digest} of statistics.json, got {contract.statistics_sha256}"
+        )
     return contract
 
 

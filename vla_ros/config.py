@@ -27,7 +27,8 @@ class _StrictLoader(yaml.SafeLoader):
             if key_node.value in seen:
                 raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key {key_node.value!r} is given twice")
             seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def load(path: Path | str, cls: type[T]) -> T:

@@ -1,6 +1,7 @@
 """What can be wrong, by who can mend it.
 
-Every message reads `<file or topic>: <dotted.path>: expected X, got Y`, and names the command that mends it where there is one.
+Every message reads `<file or topic>: <dotted.path>: expected X, got Y`, and names the command that mends it where
+there is one.
 """
 
 

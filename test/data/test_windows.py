@@ -57,7 +57,8 @@ def test_augmentation_shifts_and_brightens_within_its_bounds() -> None:
     places = {tuple(np.argwhere(frame[..., 0])[0]) for frame in augmented}
     assert places == {(row, column) for row in range(2, 7) for column in range(2, 7)}
     peaks = augmented.max(axis=(1, 2, 3))
-    assert peaks.min() >= 80 and peaks.max() <= 120 and len(set(peaks.tolist())) > 10
+    assert 80 <= peaks.min() <= peaks.max() <= 120
+    assert len(set(peaks.tolist())) > 10
 
 
 def test_no_augmentation_changes_nothing_and_the_seed_decides_the_rest() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test.tiny_policy import INSTRUCTION
 
+from test.tiny_policy import INSTRUCTION
 from vla_ros.bundle import seal
 from vla_ros.engines.engine import ENGINES, open_engine
 from vla_ros.engines.policy_runner import GoldenProbe, PolicyRunner

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vla_ros.action import ACTION_NAMES  # noqa: E402
-from vla_ros.bundle import Bundle  # noqa: E402
-from vla_ros.cli import main  # noqa: E402
+from vla_ros.action import ACTION_NAMES
+from vla_ros.bundle import Bundle
+from vla_ros.cli import main
 
 
 def test_the_manifest_holds_the_measured_error_against_torch(tiny_bundle: Path) -> None:

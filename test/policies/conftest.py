@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vla_ros.contract import ImageSpec  # noqa: E402
+from vla_ros.contract import ImageSpec
 
 
 @pytest.fixture

@@ -9,24 +9,23 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from test.node.conftest import fleet  # noqa: F401
 from test.node.fleet import GATE, LIMIT_S, POLICY, SIM, Fleet
 from test.sim.fake_simulator import NoVideo, make_simulator
 from vla_ros.sim import bridge_node
 from vla_ros.sim.episode import EpisodeResult, read_results
 
 
-def run(fleet: Fleet, output: str = "run", **sim: object) -> tuple[int, list[EpisodeResult]]:  # noqa: F811
+def run(fleet: Fleet, output: str = "run", **sim: object) -> tuple[int, list[EpisodeResult]]:
     folder = fleet.start_bridge(output, **sim)
     return fleet.wait("sim_bridge"), list(read_results(folder / "episodes.jsonl"))
 
 
-def start_nodes(fleet: Fleet, engine: str = "ok") -> None:  # noqa: F811
+def start_nodes(fleet: Fleet, engine: str = "ok") -> None:
     fleet.start_node("command_gate", GATE)
     fleet.start_node("policy_node", {**POLICY, "engine": engine})
 
 
-def test_two_runs_execute_identical_actions(fleet: Fleet) -> None:  # noqa: F811
+def test_two_runs_execute_identical_actions(fleet: Fleet) -> None:
     runs = []
     for output in ("first", "second"):
         start_nodes(fleet)
@@ -40,14 +39,14 @@ def test_two_runs_execute_identical_actions(fleet: Fleet) -> None:  # noqa: F811
     assert all(len(r.reaction_ms) == -(-r.steps // GATE["execution_horizon"]) for r in results)
 
 
-def test_nodes_that_stay_serve_a_second_bridge_with_the_same_actions(fleet: Fleet) -> None:  # noqa: F811
+def test_nodes_that_stay_serve_a_second_bridge_with_the_same_actions(fleet: Fleet) -> None:
     start_nodes(fleet)
     first, second = run(fleet, "first"), run(fleet, "second")
     assert [r.actions_sha256 for r in first[1]] == [r.actions_sha256 for r in second[1]]
     assert (first[0], second[0]) == (0, 0)
 
 
-def test_a_policy_killed_in_mid_episode_holds_the_arm_and_everything_ends(fleet: Fleet) -> None:  # noqa: F811
+def test_a_policy_killed_in_mid_episode_holds_the_arm_and_everything_ends(fleet: Fleet) -> None:
     start_nodes(fleet)
     output = fleet.start_bridge(suite="endless_base", tasks=[0], episodes_per_task=1)
     wait_for_step(output, 20)
@@ -60,7 +59,7 @@ def test_a_policy_killed_in_mid_episode_holds_the_arm_and_everything_ends(fleet:
     assert fleet.interrupt("command_gate") == 0
 
 
-def test_a_gate_killed_in_mid_episode_is_no_command_and_everything_ends(fleet: Fleet) -> None:  # noqa: F811
+def test_a_gate_killed_in_mid_episode_is_no_command_and_everything_ends(fleet: Fleet) -> None:
     start_nodes(fleet)
     output = fleet.start_bridge(suite="endless_base", tasks=[0, 1], episodes_per_task=1, answer_timeout_s=2.0)
     wait_for_step(output, 20)
@@ -71,7 +70,7 @@ def test_a_gate_killed_in_mid_episode_is_no_command_and_everything_ends(fleet: F
     assert fleet.interrupt("policy_node") == 0
 
 
-def test_a_gate_that_shuts_down_is_reported_at_once(fleet: Fleet) -> None:  # noqa: F811
+def test_a_gate_that_shuts_down_is_reported_at_once(fleet: Fleet) -> None:
     start_nodes(fleet)
     output = fleet.start_bridge(suite="endless_base", tasks=[0], episodes_per_task=1, answer_timeout_s=10 * LIMIT_S)
     wait_for_step(output, 20)
@@ -92,7 +91,7 @@ def test_a_gate_that_shuts_down_is_reported_at_once(fleet: Fleet) -> None:  # no
     ],
 )
 def test_what_is_refused_does_not_move_the_arm_and_says_why(
-    fleet: Fleet,  # noqa: F811
+    fleet: Fleet,
     engine: str,
     sim: dict[str, object],
     reason: str,
@@ -104,7 +103,7 @@ def test_what_is_refused_does_not_move_the_arm_and_says_why(
     assert "fake simulator: 0 motions" in fleet.text("sim_bridge")
 
 
-def test_missing_nodes_are_named(fleet: Fleet) -> None:  # noqa: F811
+def test_missing_nodes_are_named(fleet: Fleet) -> None:
     (fleet.folder / "command_gate.yaml").write_text(json.dumps({"/**/command_gate": {"ros__parameters": GATE}}))
     (fleet.folder / "sim.yaml").write_text(json.dumps(SIM))
     fleet.start("sim_bridge", "--config", "sim.yaml", "--output", "run", "--connect-timeout-s", "0.5")
@@ -112,7 +111,7 @@ def test_missing_nodes_are_named(fleet: Fleet) -> None:  # noqa: F811
     assert "after 0.5 s still expected policy_node, active; command_gate, active; " in fleet.text("sim_bridge")
 
 
-def test_an_interrupted_bridge_ends_cleanly(fleet: Fleet) -> None:  # noqa: F811
+def test_an_interrupted_bridge_ends_cleanly(fleet: Fleet) -> None:
     start_nodes(fleet)
     output = fleet.start_bridge(suite="endless_base")
     wait_for_step(output, 20)

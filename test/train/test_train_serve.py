@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vla_ros.data.libero import LiberoDataset  # noqa: E402
-from vla_ros.engines.engine import Engine  # noqa: E402
-from vla_ros.engines.policy_runner import PolicyRunner  # noqa: E402
-from vla_ros.observation import Observation  # noqa: E402
-from vla_ros.train.config import TrainConfig  # noqa: E402
-from vla_ros.train.trainer import Trainer, load_data  # noqa: E402
+from vla_ros.data.libero import LiberoDataset
+from vla_ros.engines.engine import Engine
+from vla_ros.engines.policy_runner import PolicyRunner
+from vla_ros.observation import Observation
+from vla_ros.train.config import TrainConfig
+from vla_ros.train.trainer import Trainer, load_data
 
 
 class Spy:
@@ -45,7 +45,7 @@ def test_pixels_tokens_and_query_are_those_of_training(
     trainer = Trainer(tiny_config, data)
     frames = np.arange(len(data.validation))
     batch = trainer.validation.make(frames)
-    episodes = [e for e in LiberoDataset(tiny_config.data.path).episodes()]
+    episodes = list(LiberoDataset(tiny_config.data.path).episodes())
     held_out = next(e for e in episodes if np.array_equal(e.images[0], data.validation.images[0]))
 
     for step, image in enumerate(held_out.images):

@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from test.tiny_policy import write_config, write_demonstrations  # noqa: E402
-
 from vla_ros import config  # noqa: E402
 from vla_ros.cli import main  # noqa: E402
 from vla_ros.errors import ConfigError, DatasetError, VlaRosError  # noqa: E402

@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
         trainer.resume(state)
         print(f"resuming {config.output} after step {trainer.step}")
     parameters = sum(p.numel() for p in trainer.policy.parameters())
-    print(f"{config.name}: {parameters / 1e6:.2f} M parameters, {len(data.train)} frames, {config.optimizer.steps} steps")
+    print(
+        f"{config.name}: {parameters / 1e6:.2f} M parameters, {len(data.train)} frames, {config.optimizer.steps} steps"
+    )
     trainer.run()
     print(f"done: {state}; next: vla-ros export {config.output} --output models/{config.name}")
     return 0

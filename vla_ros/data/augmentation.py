@@ -23,15 +23,13 @@ class AugmentationConfig:
             raise ValueError(f"brightness: expected in [0, 1), got {self.brightness}")
 
 
-def augment(
-    images: NDArray[np.uint8], config: AugmentationConfig, random: np.random.Generator
-) -> NDArray[np.uint8]:
+def augment(images: NDArray[np.uint8], config: AugmentationConfig, random: np.random.Generator) -> NDArray[np.uint8]:
     """Shifted and brightened copies of frames uint8 [batch, height, width, 3]."""
     batch, height, width, _ = images.shape
     pad = config.shift_px
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
     rows, columns = random.integers(0, 2 * pad + 1, size=(2, batch))
-    gains = random.uniform(1 - config.brightness, 1 + config.brightness, size=batch).astype(np.float32)
+    gains = random.uniform(1 - config.brightness, 1 + config.brightness, size=(batch,)).astype(np.float32)
     augmented = np.empty_like(images)
     levels = np.arange(256, dtype=np.float32)
     for index in range(batch):

@@ -12,7 +12,9 @@ from vla_ros.errors import EngineError
 class Engine(Protocol):
     """Runs a bundle's graph where it was asked to, or does not open."""
 
-    def infer(self, pixel_values: NDArray[np.float32], input_ids: NDArray[np.int64], query_index: int) -> NDArray[np.float32]:
+    def infer(
+        self, pixel_values: NDArray[np.float32], input_ids: NDArray[np.int64], query_index: int
+    ) -> NDArray[np.float32]:
         """One forward pass.
 
         Args:

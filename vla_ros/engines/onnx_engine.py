@@ -33,7 +33,9 @@ class OnnxEngine:
         if got != expected:
             raise EngineError(f"{self._name}: inputs: expected {sorted(expected)}, got {sorted(got)}")
 
-    def infer(self, pixel_values: NDArray[np.float32], input_ids: NDArray[np.int64], query_index: int) -> NDArray[np.float32]:
+    def infer(
+        self, pixel_values: NDArray[np.float32], input_ids: NDArray[np.int64], query_index: int
+    ) -> NDArray[np.float32]:
         """See `Engine.infer`."""
         feeds = {
             "pixel_values": pixel_values,

@@ -148,9 +148,7 @@ def read_observations(settings: TrainConfig, frames: int) -> list[Observation]:
     ]
 
 
-def measure_parity(
-    trained: TrainedPolicy, runner: PolicyRunner, observations: list[Observation]
-) -> dict[str, float]:
+def measure_parity(trained: TrainedPolicy, runner: PolicyRunner, observations: list[Observation]) -> dict[str, float]:
     """Largest difference between engine and torch per action dimension, SI units.
 
     Raises:
@@ -170,7 +168,7 @@ def measure_parity(
 def contract_yaml(contract: PolicyContract) -> str:
     """The text of `policy.yaml`."""
     plain = {field.name: _plain(getattr(contract, field.name)) for field in dataclasses.fields(contract)}
-    return yaml.safe_dump(plain, sort_keys=False)
+    return str(yaml.safe_dump(plain, sort_keys=False))
 
 
 def _plain(value: object) -> object:

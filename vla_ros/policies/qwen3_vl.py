@@ -21,11 +21,16 @@ from vla_ros.policies.backbone import Backbone
 class Qwen3VLBackbone(Backbone):
     """One image, one prompt, one ActionQuery; causal attention; image tokens at a fixed place."""
 
+    interpolation_indices: Tensor
+    interpolation_weights: Tensor
+    vision_cos: Tensor
+    vision_sin: Tensor
+
     def __init__(self, config: Qwen3VLConfig, image: ImageSpec, image_start: int) -> None:
         super().__init__()
         # explicit matmul attention: the fused CPU kernel's backward costs more at these lengths, and this one exports
         self.model = Qwen3VLModel._from_config(config, attn_implementation="eager")
-        self.hidden_size: int = config.text_config.hidden_size
+        self.hidden_size: int = self.model.language_model.config.hidden_size
         self.image_start = image_start
         self.image_tokens = image.image_tokens
         self.tokens_per_side = image.patches_per_side // image.merge_size
@@ -67,7 +72,7 @@ class Qwen3VLBackbone(Backbone):
 
     def _encode_image(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
         visual = self.model.visual
-        batch, patches, _ = pixel_values.shape
+        batch = len(pixel_values)
         projection = visual.patch_embed.proj
         # the convolution's stride is its kernel: on patches it is a linear map
         weight = projection.weight.reshape(projection.weight.shape[0], -1)

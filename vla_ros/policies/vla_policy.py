@@ -1,4 +1,4 @@
-"""The recipe: backbone, one ActionQuery, one MLP head; a single forward pass gives the whole chunk (VLM4VLA, sec. 3)."""
+"""The recipe: backbone, one ActionQuery, one MLP head; one forward pass gives the whole chunk (VLM4VLA, sec. 3)."""
 
 import torch
 from torch import Tensor, nn

@@ -89,7 +89,7 @@ class PromptEncoder:
         around = self._tokenizer.encode(self._after.replace("{instruction}", instruction), add_special_tokens=False)
         own = self._tokenizer.encode(self._after.replace("{instruction}", "x"), add_special_tokens=False)
         if forged or self._count_added(around.ids) != self._count_added(own.ids):
-            names = sorted(self._tokenizer.id_to_token(i) for i in forged) or ["a part of one"]
+            names = sorted(str(self._tokenizer.id_to_token(i)) for i in forged) or ["a part of one"]
             raise ObservationError(f"instruction: expected plain text, got the special token {', '.join(names)}")
 
     def _count_added(self, ids: list[int]) -> int:

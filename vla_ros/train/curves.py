@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 
-
 def append_metrics(path: Path, row: dict[str, Any]) -> None:
     """Add one line of JSON."""
     with path.open("a", encoding="utf-8") as file:

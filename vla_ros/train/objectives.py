@@ -45,10 +45,11 @@ class SceneHead(nn.Module):
     def loss(self, hidden: Tensor, scene: Tensor) -> Tensor:
         """Smooth L1 of standardised positions [batch, 9]."""
         target = (scene - self.mean) / self.std
-        return nn.functional.smooth_l1_loss(self.linear(hidden).float(), target, beta=0.1)
+        predicted: Tensor = self.linear(hidden).float()
+        return nn.functional.smooth_l1_loss(predicted, target, beta=0.1)
 
     @torch.no_grad()
     def error_m(self, hidden: Tensor, scene: Tensor) -> Tensor:
         """Mean Euclidean error of each of the three positions, [3] in metres."""
-        predicted = self.linear(hidden).float() * self.std + self.mean
+        predicted: Tensor = self.linear(hidden).float() * self.std + self.mean
         return (predicted - scene).unflatten(-1, (3, 3)).norm(dim=-1).mean(0)

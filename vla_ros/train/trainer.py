@@ -15,7 +15,6 @@ from vla_ros.action import ARM_DIM
 from vla_ros.data.libero import LiberoDataset
 from vla_ros.data.windows import Windows
 from vla_ros.errors import ConfigError, VlaRosError
-from vla_ros.policies.vla_policy import VLAPolicy
 from vla_ros.processing.normalization import ActionNormalizer, Statistics
 from vla_ros.processing.tokenizer import train_tokenizer
 from vla_ros.train import checkpoint, curves
