@@ -26,7 +26,15 @@ class EngineError(VlaRosError):
 
 
 class ObservationError(VlaRosError):
-    """A camera frame or an instruction was refused; the robot holds."""
+    """A camera frame or an instruction was refused; the robot holds.
+
+    Attributes:
+        reason: the short name under which refusals of this kind are counted.
+    """
+
+    def __init__(self, message: str, reason: str = "observation") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class DatasetError(VlaRosError):

@@ -7,7 +7,15 @@ import h5py
 import numpy as np
 import pytest
 
-from vla_ros.data.libero import LiberoDataset, Recording, libero_from_si, merge_files, si_from_libero, write_file
+from vla_ros.data.libero import (
+    LiberoDataset,
+    Recording,
+    exceeds_units,
+    libero_from_si,
+    merge_files,
+    si_from_libero,
+    write_file,
+)
 from vla_ros.errors import DatasetError
 
 ATTRIBUTES = {"problem_info": json.dumps({"language_instruction": "pick up the soup"})}
@@ -147,3 +155,9 @@ def test_a_missing_instruction_is_named(tmp_path: Path) -> None:
     write_file(tmp_path / "x_demo.hdf5", {"problem_info": "{}"}, [recording()])
     with pytest.raises(DatasetError, match=r"data\.problem_info: expected JSON with a language_instruction"):
         list(LiberoDataset(tmp_path).episodes())
+
+
+def test_a_delta_beyond_one_unit_is_noticed() -> None:
+    assert not exceeds_units(np.array([0.05, -0.05, 0.0, 0.5, 0.0, -0.5]))
+    assert exceeds_units(np.array([0.0, 0.0, 0.051, 0.0, 0.0, 0.0]))
+    assert exceeds_units(np.array([0.0, 0.0, 0.0, 0.0, -0.51, 0.0]))

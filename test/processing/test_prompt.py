@@ -5,7 +5,7 @@ from tokenizers import Tokenizer
 
 from vla_ros.contract import PromptSpec
 from vla_ros.errors import ContractError, ObservationError
-from vla_ros.processing.prompt import QWEN_SPECIAL_TOKENS, PromptEncoder, check_instruction
+from vla_ros.processing.prompt import QWEN_SPECIAL_TOKENS, PromptEncoder
 from vla_ros.processing.tokenizer import train_tokenizer
 
 SOUP = "pick up the alphabet soup and place it in the basket"
@@ -51,21 +51,9 @@ def test_a_special_token_in_the_instruction_is_refused(encoder: PromptEncoder, t
         encoder.encode(f"pick {token} up")
 
 
-@pytest.mark.parametrize(
-    ("instruction", "complaint"),
-    [
-        ("", "empty"),
-        ("  \t", "empty"),
-        ("a" * 1025, "at most 1024 bytes, got 1025"),
-        ("pick\x00up", r"character 4: .* U\+0000"),
-        ("pick\nup", r"U\+000A"),
-        ("pick\u202eup", r"U\+202E"),
-        ("pick\ufffdup", r"U\+FFFD"),
-    ],
-)
-def test_what_no_operator_says_is_refused(instruction: str, complaint: str) -> None:
-    with pytest.raises(ObservationError, match=complaint):
-        check_instruction(instruction)
+def test_what_is_no_instruction_is_refused(encoder: PromptEncoder) -> None:
+    with pytest.raises(ObservationError, match="empty"):
+        encoder.encode("")
 
 
 def test_an_instruction_too_long_for_the_graph_is_refused_with_both_numbers(encoder: PromptEncoder) -> None:

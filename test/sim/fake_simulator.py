@@ -47,6 +47,9 @@ class FakeSimulator:
         self.commands.append(command)
         self.pose = self.pose + command.delta
 
+    def is_clamped(self, command: Command) -> bool:
+        return False
+
     def is_success(self) -> bool:
         return bool(np.linalg.norm(self.pose[:3]) >= self.goal_m)
 

@@ -2,10 +2,10 @@
 
 import sys
 from pathlib import Path
-from test.node.stub_policy import StubPolicy, make_contract
 
 import numpy as np
 
+from test.node.stub_policy import StubPolicy, make_contract
 from vla_ros.action import ActionChunk
 from vla_ros.node import policy_node
 from vla_ros.observation import Observation

@@ -7,13 +7,13 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from test.node import fleet as fleet_module
-from test.node.fleet import GATE, LIMIT_S, POLICY, Fleet
-from test.sim.recording_policy import SIZE_PX
 
 import numpy as np
 import pytest
 
+from test.node import fleet as fleet_module
+from test.node.fleet import GATE, LIMIT_S, POLICY, Fleet
+from test.sim.recording_policy import SIZE_PX
 from vla_ros.action import Command
 
 pytest.importorskip("libero")

@@ -1,6 +1,5 @@
-"""What may reach the policy: fresh, ordered, right-shaped frames and plain instructions; all else is refused."""
+"""What may reach the policy: fresh, ordered, right-shaped frames; all else is refused."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from vla_ros.errors import ObservationError
 from vla_ros.observation import CameraSpec
 
-MAX_INSTRUCTION_BYTES = 1024
 MAX_FUTURE_NS = 50_000_000
 """A stamp further ahead than this is a fault of some clock, and must never lengthen a timeout."""
 
@@ -35,31 +33,6 @@ class Frame:
     step: int
     data: bytes | bytearray | memoryview
     stamp_ns: int
-
-
-class RefusedError(ObservationError):
-    """One refused message; `reason` is the short name under which it is counted."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def check_instruction(text: str, source: str = "instruction") -> None:
-    """Refuse an instruction that no policy should see.
-
-    Raises:
-        RefusedError: empty, longer than 1 KiB, or with control or replacement characters (bytes that were not UTF-8).
-    """
-    if not text.strip():
-        raise RefusedError("empty instruction", f"{source}: text: expected an instruction, got an empty string")
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MAX_INSTRUCTION_BYTES:
-        raise RefusedError("huge instruction", f"{source}: text: expected <= {MAX_INSTRUCTION_BYTES} bytes, got {size}")
-    for position, character in enumerate(text):
-        if character == "\ufffd" or unicodedata.category(character) in ("Cc", "Cs"):
-            found = f"U+{ord(character):04X} at position {position}"
-            raise RefusedError("control character", f"{source}: text: expected printable UTF-8 text, got {found}")
 
 
 class ObservationGate:
@@ -99,21 +72,21 @@ class ObservationGate:
         """The frame's pixels: uint8 [height, width, 3], RGB, in memory of their own.
 
         Raises:
-            RefusedError: with a line that names the field, what was expected and what was found.
+            ObservationError: with a line that names the field, what was expected and what was found.
         """
         try:
             self._check_layout(frame)
             self._check_stamp(frame.stamp_ns)
             image = self._pixels(frame)
-        except RefusedError as refusal:
+        except ObservationError as refusal:
             self.refused[refusal.reason] += 1
             raise
         self._last_stamp_ns = frame.stamp_ns
         self.admitted += 1
         return image
 
-    def _refuse(self, field: str, expected: object, got: object) -> RefusedError:
-        return RefusedError(field, f"{self._source}: {field}: expected {expected}, got {got}")
+    def _refuse(self, field: str, expected: object, got: object) -> ObservationError:
+        return ObservationError(f"{self._source}: {field}: expected {expected}, got {got}", field)
 
     def _check_layout(self, frame: Frame) -> None:
         if frame.encoding not in ENCODINGS:

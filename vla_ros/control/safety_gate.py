@@ -12,8 +12,9 @@ import numpy as np
 from vla_ros.action import ARM_DIM, ActionChunk, ActionSpace, Command
 from vla_ros.control.chunk_scheduler import Schedule
 from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.observation_gate import MAX_FUTURE_NS, RefusedError, check_instruction
-from vla_ros.errors import ContractError
+from vla_ros.control.observation_gate import MAX_FUTURE_NS
+from vla_ros.errors import ContractError, ObservationError
+from vla_ros.processing.instruction import check_instruction
 
 
 class Mode(Enum):
@@ -191,7 +192,7 @@ def _emergency(state: GateState, now_ns: int, is_pressed: bool) -> GateState:
 def _instruct(state: GateState, now_ns: int, text: str) -> GateState:
     try:
         check_instruction(text)
-    except RefusedError as refusal:
+    except ObservationError as refusal:
         return _stopped(replace(state, instruction=None), now_ns, Mode.HOLD, str(refusal))
     if text == state.instruction:
         return state

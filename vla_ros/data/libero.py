@@ -69,6 +69,11 @@ def libero_from_si(actions: Array) -> NDArray[np.float64]:
     return result
 
 
+def exceeds_units(delta: Array) -> bool:
+    """Whether `libero_from_si` would clip this end-effector delta [6] (m, rad); rounding does not count."""
+    return bool((np.abs(delta / _ARM_SCALE) > 1 + _UNIT_TOLERANCE).any())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
     """One demonstration, as training reads it; T steps.

@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.control.observation_gate import ObservationGate, RefusedError, RepeatFilter, check_instruction
+from vla_ros.control.observation_gate import ObservationGate, RepeatFilter
 from vla_ros.errors import BundleError, ContractError, ObservationError
 from vla_ros.node import qos
 from vla_ros.node.managed import ManagedLifecycleNode
@@ -19,6 +19,7 @@ from vla_ros.node.parameters import PolicyParameters
 from vla_ros.node.policy_worker import Inference, Policy, PolicyWorker
 from vla_ros.node.process import run_node
 from vla_ros.observation import Observation
+from vla_ros.processing.instruction import check_instruction
 
 NAME = "policy_node"
 MAX_FAILURES = 3
@@ -124,7 +125,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             if self._policy is not None:
                 self._policy.admit_instruction(text)
         except ObservationError as error:
-            self._refuse("instruction" if not isinstance(error, RefusedError) else error.reason, str(error))
+            self._refuse(error.reason, str(error))
             text = ""
         if text != self._instruction or not text:
             self._instruction = text
@@ -154,7 +155,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             self._forget()  # the simulator was reset: an answer to its former life would be from the future
         try:
             image = self._gate.admit(frame)
-        except RefusedError as refusal:
+        except ObservationError as refusal:
             self._refuse(refusal.reason, str(refusal))
             return
         self._answer = None

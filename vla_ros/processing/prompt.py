@@ -1,6 +1,5 @@
-"""Instruction to token ids, and the refusal of instructions that are none."""
+"""Instruction to token ids."""
 
-import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +8,8 @@ from tokenizers import Tokenizer
 
 from vla_ros.contract import PromptSpec
 from vla_ros.errors import ContractError, ObservationError
+from vla_ros.processing.instruction import check_instruction
 
-MAX_INSTRUCTION_BYTES = 1024
 IMAGE_TOKEN = "<|image_pad|>"
 PAD_TOKEN = "<|endoftext|>"
 
@@ -94,21 +93,3 @@ class PromptEncoder:
 
     def _count_added(self, ids: list[int]) -> int:
         return sum(i in self._added_ids for i in ids)
-
-
-def check_instruction(instruction: str) -> None:
-    """Refuse what no operator would say.
-
-    Raises:
-        ObservationError: empty, blank, longer than 1 KiB, or with control characters or broken UTF-8.
-    """
-    if not instruction.strip():
-        raise ObservationError("instruction: expected what the robot is to do, got an empty text")
-    size = len(instruction.encode("utf-8", "surrogatepass"))
-    if size > MAX_INSTRUCTION_BYTES:
-        raise ObservationError(f"instruction: expected at most {MAX_INSTRUCTION_BYTES} bytes, got {size}")
-    for position, character in enumerate(instruction):
-        if character == "\ufffd" or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn"):
-            raise ObservationError(
-                f"instruction: character {position}: expected printable text, got U+{ord(character):04X}"
-            )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.action import GRIPPER_OPEN, ActionSpace, Command
-from vla_ros.data.libero import CONTROL_RATE_HZ, libero_from_si
+from vla_ros.data.libero import CONTROL_RATE_HZ, exceeds_units, libero_from_si
 from vla_ros.errors import SimulatorError
 from vla_ros.observation import CameraSpec
 from vla_ros.sim.libero_install import load_benchmark, quietly
@@ -135,6 +135,10 @@ class LiberoSimulator:
         if command.gripper is not None:
             self._gripper = command.gripper
         self._env.step(libero_from_si(np.append(command.delta, self._gripper)))
+
+    def is_clamped(self, command: Command) -> bool:
+        """Whether a delta exceeds one of LIBERO's units: 0.05 m, 0.5 rad."""
+        return exceeds_units(command.delta)
 
     def is_success(self) -> bool:
         """LIBERO's own goal predicate (not robosuite's `done`, which also fires at its horizon)."""

@@ -140,23 +140,9 @@ class EpisodeRunner:
         return "timeout", ""
 
     def _execute(self, command: Command, log: "_Log") -> None:
-        log.add(command, self._is_clamped(command))
+        log.add(command, self.simulator.is_clamped(command))
         self.simulator.step(command)
         self.clock.advance(self.simulator.action_space.period_ns)
-
-    def _is_clamped(self, command: Command) -> bool:
-        """Simulators that clip commands say so by an `is_clamped` method; the others take any command."""
-        is_clamped = getattr(self.simulator, "is_clamped", None)
-        return bool(is_clamped(command)) if is_clamped is not None else False
-
-    def _film(self, video: Video, step: int, image: NDArray[np.uint8] | None, task: SimTask, state: str) -> None:
-        every = self.video_every_n_steps
-        if every and step % every == 0:
-            image = self.simulator.render() if image is None else image
-        elif every:
-            return
-        if image is not None:
-            video.add(image, [task.instruction, f"step {step} of {self.simulator.max_steps}: {state}"])
 
 
 @dataclass(slots=True)

@@ -56,6 +56,9 @@ class Simulator(Protocol):
     def step(self, command: Command) -> None:
         """Execute one control period. A command whose gripper is None keeps the last commanded opening."""
 
+    def is_clamped(self, command: Command) -> bool:
+        """Whether the command asks for more than the robot's controller takes, so that `step` shortens it."""
+
     def is_success(self) -> bool:
         """Whether the task's goal holds in the present state."""
 
