@@ -144,6 +144,15 @@ class EpisodeRunner:
         self.simulator.step(command)
         self.clock.advance(self.simulator.action_space.period_ns)
 
+    def _film(self, video: Video, step: int, image: NDArray[np.uint8] | None, task: SimTask, state: str) -> None:
+        every = self.video_every_n_steps
+        if every and step % every == 0:
+            image = self.simulator.render() if image is None else image
+        elif every:
+            return
+        if image is not None:
+            video.add(image, [task.instruction, f"step {step} of {self.simulator.max_steps}: {state}"])
+
 
 @dataclass(slots=True)
 class _Log:
