@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
-from launch import LaunchContext, LaunchDescription
 from vla_ros.node.environment import MALLOC, fastdds_profile
 
 SHARE = get_package_share_directory("vla_ros")

@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vla_ros import config
 from vla_ros.node.environment import MALLOC, fastdds_profile
 from vla_ros.sim.episode import SimConfig

@@ -8,18 +8,18 @@ import pytest
 
 # not "launch": the checkout's own folder of that name would be found
 pytest.importorskip("launch_ros")
-launch_testing = pytest.importorskip("launch_testing")
+pytest.importorskip("launch_testing")
 
 import launch_testing.actions
 import launch_testing.asserts
 import launch_testing.markers
 import rclpy
+from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import String
 
-from launch import LaunchDescription
 from vla_ros.evaluation.domain import reserved_domain
 from vla_ros.node import qos
 

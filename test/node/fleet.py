@@ -47,9 +47,9 @@ SIM = {
     "video_every_n_steps": 2,
 }
 PROGRAMS = {
-    "policy_node": "test/node/stub_policy.py",
-    "command_gate": "vla_ros/node/command_gate_node.py",
-    "sim_bridge": "test/sim/fake_simulator.py",
+    "policy_node": "test.node.stub_policy",
+    "command_gate": "vla_ros.node.command_gate_node",
+    "sim_bridge": "test.sim.fake_simulator",
 }
 
 
@@ -77,7 +77,7 @@ class Fleet:
         """Start a program of this package in the test's folder."""
         with self.log(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, str(ROOT / PROGRAMS[name]), *arguments],
+                [sys.executable, "-m", PROGRAMS[name], *arguments],
                 env=self._environment,
                 cwd=self.folder,
                 stdout=log,

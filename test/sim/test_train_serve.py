@@ -36,8 +36,8 @@ def simulator() -> Iterator[LiberoSimulator]:
 
 def observe_over_ros(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, np.ndarray]]:
     """What the policy was given in the first IMAGES observations of an episode."""
-    monkeypatch.setitem(fleet_module.PROGRAMS, "policy_node", "test/sim/recording_policy.py")
-    monkeypatch.setitem(fleet_module.PROGRAMS, "sim_bridge", "vla_ros/sim/bridge_node.py")
+    monkeypatch.setitem(fleet_module.PROGRAMS, "policy_node", "test.sim.recording_policy")
+    monkeypatch.setitem(fleet_module.PROGRAMS, "sim_bridge", "vla_ros.sim.bridge_node")
     seen = fleet.folder / "seen"
     seen.mkdir()
     fleet.start_node("policy_node", {**POLICY, "bundle": str(seen)})
