@@ -95,7 +95,7 @@ class Bundle:
         _check_names(path, manifest)
         contents = {name: read_verified(path, name, manifest) for name in ("policy.yaml", "statistics.json")}
         for name in set(manifest.files) - set(contents):
-            _verify(path, name, manifest)
+            read_verified(path, name, manifest)
         return cls(
             path=path,
             contract=_parse_contract(path, contents),
@@ -127,10 +127,6 @@ def read_verified(path: Path, name: str, manifest: Manifest) -> bytes:
     if digest != entry.sha256:
         raise BundleError(f"{path / name}: sha256: expected {entry.sha256}, got {digest}; copy the bundle again")
     return data
-
-
-def _verify(path: Path, name: str, manifest: Manifest) -> None:
-    read_verified(path, name, manifest)
 
 
 def _read_plain_file(path: Path, limit: int) -> bytes:

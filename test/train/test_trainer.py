@@ -1,6 +1,7 @@
 """The trainer, on real architecture and synthetic demonstrations."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +36,17 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one_bit_by_bit(
     assert main(["train", str(whole)]) == 0
 
     parts = write_config(tmp_path / "parts.yaml", data, tmp_path / "parts", steps=6)
-    train_step = Trainer._train_step
+    train_step = Trainer.train_step
 
     def interrupted(trainer: Trainer) -> dict[str, float]:
-        if trainer.step == 3:  # between two validations
-            raise KeyboardInterrupt
+        if trainer.step == 2:  # in the middle of the third step, between two validations
+            signal.raise_signal(signal.SIGINT)
         return train_step(trainer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_train_step", interrupted)
+        patch.setattr(Trainer, "train_step", interrupted)
         assert main(["train", str(parts)]) == 130
+    assert checkpoint.load(tmp_path / "parts" / checkpoint.FILE_NAME)[0] == 3
     assert main(["train", str(parts)]) == 0
 
     step, tensors = checkpoint.load(tmp_path / "parts" / checkpoint.FILE_NAME)
@@ -67,11 +69,10 @@ def test_the_loss_falls_on_data_that_can_be_learnt(data: Path, tmp_path: Path) -
     path = write_config(tmp_path / "train.yaml", data, tmp_path / "run", steps=60, batch_size=16, learning_rate=3e-3)
     settings = config.load(path, TrainConfig)
     trainer = Trainer(settings, load_data(settings))
-    before = trainer._losses(trainer.stream.batch(1000))["gripper"].item()
+    before = trainer.losses(trainer.stream.batch(1000))["gripper"].item()
     for _ in range(60):
-        trainer._train_step()
-        trainer.step += 1
-    assert trainer._losses(trainer.stream.batch(1000))["gripper"].item() < 0.7 * before
+        trainer.train_step()
+    assert trainer.losses(trainer.stream.batch(1000))["gripper"].item() < 0.7 * before
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data: Path, tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data: Path, tm
     with torch.no_grad():
         trainer.policy.action_query.fill_(float("nan"))
     with pytest.raises(VlaRosError, match=r"step 0: loss: expected a finite number, got nan; .*last good state"):
-        trainer._train_step()
+        trainer.train_step()
 
 
 def test_another_config_does_not_go_on_in_the_same_folder(tiny_run: Path, tmp_path: Path) -> None:

@@ -60,10 +60,10 @@ def load_run(run: Path) -> TrainedPolicy:
         ConfigError, DatasetError: a file is missing or damaged.
     """
     settings = config.load(run / "train.yaml", TrainConfig)
-    tokenizer_file = run / "tokenizer.json"
-    if not tokenizer_file.is_file():
-        raise ConfigError(f"{tokenizer_file}: expected the run's tokenizer, got nothing; `vla-ros train` writes it")
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    for name in ("tokenizer.json", "statistics.json"):
+        if not (run / name).is_file():
+            raise ConfigError(f"{run / name}: expected a file that `vla-ros train` writes, got nothing")
+    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     statistics_text = (run / "statistics.json").read_text(encoding="utf-8")
     step, groups = checkpoint.load(run / checkpoint.FILE_NAME)
     policy = build_policy(settings.policy, tokenizer, settings.seed)
@@ -116,7 +116,7 @@ def export_bundle(run: Path, output: Path, model_card: Path | None, frames: int)
     observations = read_observations(trained.config, frames)
     golden = observations[len(observations) // 2]
     probe = GoldenProbe(image=golden.image, instruction=golden.instruction, actions=trained.predict(golden))
-    card = model_card.read_text(encoding="utf-8") if model_card else describe(trained)
+    card = _read_card(model_card) if model_card else describe(trained)
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         staged = Path(temporary)
@@ -135,6 +135,13 @@ def export_bundle(run: Path, output: Path, model_card: Path | None, frames: int)
         for name in (*bundle.REQUIRED_FILES, bundle.MANIFEST):
             (staged / name).replace(output / name)
     return errors
+
+
+def _read_card(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected a Markdown file, got: {error}") from error
 
 
 def read_observations(settings: TrainConfig, frames: int) -> list[Observation]:

@@ -21,6 +21,7 @@ from vla_ros.train import checkpoint, curves
 from vla_ros.train.batches import Batch, BatchMaker, TrainingStream
 from vla_ros.train.build import build_policy, build_prompt_encoder
 from vla_ros.train.config import OptimizerConfig, TrainConfig
+from vla_ros.train.interruption import deferred_interruption
 from vla_ros.train.objectives import SceneHead, action_loss
 
 VALIDATION_FRAMES = 1024
@@ -116,37 +117,35 @@ class Trainer:
 
         Raises:
             VlaRosError: the loss is not finite; the last checkpoint stays as it was.
+            KeyboardInterrupt: SIGINT or SIGTERM came; the checkpoint is of the last whole step.
         """
         total = self.config.optimizer.steps
         started, window = time.monotonic(), []
-        with tqdm(total=total, initial=self.step, desc="training", unit="step", smoothing=0.05) as progress:
-            try:
-                while self.step < total:
-                    losses = self._train_step()
-                    window.append(losses)
-                    self.step += 1
-                    progress.update()
-                    progress.set_postfix_str(" ".join(f"{name} {value:.4f}" for name, value in losses.items()))
-                    if self.step % self.config.validate_every == 0 or self.step == total:
-                        means = {name: float(np.mean([row[name] for row in window])) for name in losses}
-                        elapsed = time.monotonic() - started
-                        self._report(means | {"samples_per_s": len(window) * self._batch_size / elapsed}, progress)
-                        started, window = time.monotonic(), []
-            except KeyboardInterrupt:
+        bar = tqdm(total=total, initial=self.step, desc="training", unit="step", smoothing=0.05)
+        with bar as progress, deferred_interruption() as interruption:
+            while self.step < total and not interruption.is_set():
+                losses = self.train_step()
+                window.append(losses)
+                progress.update()
+                progress.set_postfix_str(" ".join(f"{name} {value:.4f}" for name, value in losses.items()))
+                if self.step % self.config.validate_every == 0 or self.step == total:
+                    means = {name: float(np.mean([row[name] for row in window])) for name in losses}
+                    elapsed = time.monotonic() - started
+                    rate = len(window) * self.config.optimizer.batch_size / elapsed
+                    self._report(means | {"samples_per_s": rate}, progress)
+                    started, window = time.monotonic(), []
+            if self.step < total:
                 self.save()
                 progress.write(f"stopped after step {self.step}; the same command goes on from here")
-                raise
+                raise KeyboardInterrupt
 
-    @property
-    def _batch_size(self) -> int:
-        return self.config.optimizer.batch_size
-
-    def _train_step(self) -> dict[str, float]:
+    def train_step(self) -> dict[str, float]:
+        """One step of the optimizer on the batch that belongs to it; the losses before it."""
         batch = self.stream.batch(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.config.optimizer)
         self.policy.train()
-        losses = self._losses(batch)
+        losses = self.losses(batch)
         if not torch.isfinite(losses["loss"]):
             raise VlaRosError(
                 f"step {self.step}: loss: expected a finite number, got {losses['loss'].item()}; "
@@ -158,9 +157,11 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(parameters, self.config.optimizer.gradient_clip)
         self.optimizer.step()
         self._update_average()
+        self.step += 1
         return {name: value.item() for name, value in losses.items()}
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The weighted `loss` and its unweighted parts."""
         with self._autocast():
             hidden = self.policy.hidden(*self._inputs(batch))
             outputs = self.policy.head(hidden)
