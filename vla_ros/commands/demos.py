@@ -15,7 +15,7 @@ It writes one <task>_demo.hdf5 per task, in LIBERO's own format, so that `vla-ro
 alike. Only successful episodes are kept. Stop it when you like (Ctrl-C, or a power cut): the same command goes on where
 it was, and a finished task is left alone. About 9 s an episode and core; needs LIBERO (`make setup-libero`).
 
-  vla-ros demos config/sim/libero_object_demos.yaml                          # 120 episodes of one task
+  vla-ros demos config/sim/libero_object_demos.yaml                          # 130 episodes of one task
   vla-ros demos config/sim/libero_object_demos.yaml --episodes 4 --output /tmp/try
 """
 
