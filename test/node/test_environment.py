@@ -1,11 +1,12 @@
 """The environment that the nodes' processes get."""
 
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
-from vla_ros.node.environment import fastdds_profile, ros_environment
+from vla_ros.node.environment import apply_defaults, fastdds_profile, ros_environment
 
 
 def test_the_shipped_profile_has_a_shared_memory_segment_for_images() -> None:
@@ -26,3 +27,14 @@ def test_the_users_own_settings_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_without_a_domain_none_is_set() -> None:
     assert "ROS_DOMAIN_ID" not in ros_environment()
+
+
+def test_a_node_started_by_hand_is_heard_on_this_host_only_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    apply_defaults()
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
+    apply_defaults()
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"

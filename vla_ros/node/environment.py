@@ -7,6 +7,7 @@ from pathlib import Path
 from vla_ros.errors import ConfigError
 
 PROFILE = Path("config/fastdds/shared_memory.xml")
+DISCOVERY_RANGE = "LOCALHOST"
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "268435456"}
 """Cuts rclpy's take of a 640x480 image from 1.44 to 0.41 ms; read by the C library before Python starts."""
@@ -31,7 +32,7 @@ def ros_environment(domain_id: int | None = None) -> dict[str, str]:
     defaults = {
         "FASTDDS_DEFAULT_PROFILES_FILE": str(fastdds_profile()),
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": DISCOVERY_RANGE,
         **MALLOC,
     }
     additions = {name: os.environ.get(name, value) for name, value in defaults.items()}
@@ -40,6 +41,8 @@ def ros_environment(domain_id: int | None = None) -> dict[str, str]:
     return additions
 
 
-def apply_fastdds_profile() -> None:
-    """Set the profile for this process, before `rclpy.init`; with `ros2 run` nobody else does."""
+def apply_defaults() -> None:
+    """Set profile and discovery range for this process, before `rclpy.init`; with `ros2 run` nobody else does."""
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(fastdds_profile()))
+    # whoever reaches the topics can instruct the robot: other hosts only where the user says so
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", DISCOVERY_RANGE)

@@ -15,7 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from vla_ros.errors import VlaRosError
-from vla_ros.node.environment import apply_fastdds_profile
+from vla_ros.node.environment import apply_defaults
 from vla_ros.node.managed import ManagedLifecycleNode
 
 SPIN_S = 0.1
@@ -34,9 +34,15 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
+def ignore_signals() -> None:
+    """The last act of a process: a signal while Python finalises, when handlers are gone, would be an unclean exit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def init(arguments: list[str]) -> None:
-    """Start rclpy without its own signal handlers, with the shipped Fast DDS profile."""
-    apply_fastdds_profile()
+    """Start rclpy without its own signal handlers, with the shipped Fast DDS profile, on this host only by default."""
+    apply_defaults()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
 
@@ -79,6 +85,7 @@ def run_node(
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        ignore_signals()
 
 
 def _is_started(node: ManagedLifecycleNode[Any]) -> bool:

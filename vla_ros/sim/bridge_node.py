@@ -20,7 +20,7 @@ from rclpy.utilities import remove_ros_args
 from vla_ros import config
 from vla_ros.errors import ConfigError, VlaRosError
 from vla_ros.node.parameters import GateParameters, read_parameter_file
-from vla_ros.node.process import init, stop_on_signals
+from vla_ros.node.process import ignore_signals, init, stop_on_signals
 from vla_ros.sim.episode import EpisodeResult, SimConfig, append_result
 from vla_ros.sim.lockstep import EpisodeRunner, SimClock, Video, VideoFactory
 from vla_ros.sim.ros_link import RosLink
@@ -210,6 +210,7 @@ def main(
         if simulator is not None:
             simulator.close()
         rclpy.try_shutdown()
+        ignore_signals()
 
 
 if __name__ == "__main__":
