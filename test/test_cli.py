@@ -1,5 +1,8 @@
 """The command line teaches, and a mistake is one line."""
 
+import subprocess
+import sys
+
 import pytest
 
 from vla_ros.cli import COMMANDS, main
@@ -36,3 +39,56 @@ def test_a_missing_file_is_one_line_and_exit_code_2(arguments: list[str], capsys
     assert "nowhere" in error
     assert "expected" in error
     assert error.count("\n") == 1
+
+
+OPTIONAL = (
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "onnx",
+    "h5py",
+    "jinja2",
+    "av",
+    "tokenizers",
+    "cv2",
+    "libero",
+    "rclpy",
+)
+
+
+def run_without(packages: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in an environment that lacks some packages."""
+    program = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({packages!r}))\n"
+        "from vla_ros.cli import main\n"
+        f"sys.exit(main({list(arguments)!r}))\n"
+    )
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), *((command, "--help") for command in COMMANDS)])
+def test_help_needs_none_of_the_heavy_packages(arguments: tuple[str, ...]) -> None:
+    assert run_without(OPTIONAL, *arguments).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "environment"),
+    [
+        ("torch", ("train", "config/train/libero_object_tiny.yaml"), "dev"),
+        ("jinja2", ("eval", "config/sim/libero_object.yaml"), "runtime"),
+        ("h5py", ("demos", "config/sim/libero_object_demos.yaml"), "libero"),
+    ],
+)
+def test_a_command_in_the_wrong_environment_names_the_right_one(
+    package: str, arguments: tuple[str, ...], environment: str
+) -> None:
+    ended = run_without((package,), *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert f"{package}: expected an installed package, got none; `make setup-{environment}`" in ended.stderr
+
+
+def test_a_value_out_of_range_on_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "config/sim/libero_object.yaml", "--episodes", "0"]) == 2
+    assert capsys.readouterr().err == "vla-ros eval: command line: episodes_per_task: expected >= 1, got 0\n"

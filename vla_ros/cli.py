@@ -7,7 +7,15 @@ import sys
 from vla_ros import __version__
 from vla_ros.errors import VlaRosError
 
-COMMANDS = ("demos", "train", "export", "check", "eval", "demo")
+COMMANDS = {
+    "demos": "libero",
+    "train": "dev",
+    "export": "dev",
+    "check": "runtime",
+    "eval": "runtime",
+    "demo": "runtime",
+}
+"""Each command and the environment that has what it needs: `.venv/<name>`, made by `make setup-<name>`."""
 
 EPILOG = """\
 the way from nothing to a moving arm:
@@ -44,6 +52,16 @@ def main(arguments: list[str] | None = None) -> int:
         return int(args.entry(args))
     except VlaRosError as error:
         print(f"vla-ros {args.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("vla_ros"):
+            raise
+        environment = COMMANDS[args.command]
+        print(
+            f"vla-ros {args.command}: {error.name}: expected an installed package, got none; "
+            f"`make setup-{environment}`, then .venv/{environment}/bin/vla-ros {args.command}",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(f"vla-ros {args.command}: interrupted", file=sys.stderr)

@@ -89,6 +89,19 @@ def build(value: Any, cls: type[T], source: str, where: str = "") -> T:
         raise ConfigError(f"{source}: {_join(where, str(error))}") from error
 
 
+def override(instance: T, source: str, **changes: Any) -> T:
+    """A copy with those changes that are not None, checked as the file was.
+
+    Raises:
+        ConfigError: a value is out of its range; `source` names where it came from.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return dataclasses.replace(instance, **given)  # type: ignore[type-var]
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
 def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:  # handed on to a library that checks it itself

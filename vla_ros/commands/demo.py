@@ -12,8 +12,9 @@ the details.
 import argparse
 from pathlib import Path
 
+from vla_ros import config as yaml_config
 from vla_ros.commands import eval as evaluation_command
-from vla_ros.evaluation.runner import evaluate
+from vla_ros.sim.episode import SimConfig
 
 HELP = "see a policy move a simulated arm over ROS 2, with videos and a report"
 
@@ -35,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration from the project's folder."""
-    config = evaluation_command.override(CONFIG, episodes=args.episodes)
+    from vla_ros.evaluation.runner import evaluate
+
+    config = yaml_config.load(CONFIG, SimConfig)
+    config = yaml_config.override(config, "command line", episodes_per_task=args.episodes)
     output = args.output or evaluation_command.new_output(Path("demo"))
     print(
         INTRODUCTION.format(

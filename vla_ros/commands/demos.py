@@ -1,29 +1,23 @@
-"""`vla-ros demos`: collect demonstrations with the scripted expert."""
-
-import argparse
-import dataclasses
-from pathlib import Path
-
-from vla_ros.config import load
-
-HELP = "collect demonstrations in LIBERO with a scripted expert"
-
-_DESCRIPTION = """\
-Collect demonstrations in LIBERO with a scripted expert that knows where everything is.
+"""Collect demonstrations in LIBERO with a scripted expert that knows where everything is.
 
 It writes one <task>_demo.hdf5 per task, in LIBERO's own format, so that `vla-ros train` reads these files and LIBERO's
 alike. Only successful episodes are kept. Stop it when you like (Ctrl-C, or a power cut): the same command goes on where
 it was, and a finished task is left alone. About 9 s an episode and core; needs LIBERO (`make setup-libero`).
 
   vla-ros demos config/sim/libero_object_demos.yaml                          # 130 episodes of one task
-  vla-ros demos config/sim/libero_object_demos.yaml --episodes 4 --output /tmp/try
+  vla-ros demos config/sim/libero_object_demos.yaml --episodes 4 --output data/try
 """
+
+import argparse
+from pathlib import Path
+
+from vla_ros import config as yaml_config
+
+HELP = "collect demonstrations in LIBERO with a scripted expert"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = _DESCRIPTION
     parser.add_argument(
         "config", type=Path, metavar="CONFIG", help="a YAML file like config/sim/libero_object_demos.yaml"
     )
@@ -35,8 +29,6 @@ def run(args: argparse.Namespace) -> int:
     """Collect; 0 when every task has its episodes."""
     from vla_ros.sim.demos import DemosConfig, collect
 
-    config = load(args.config, DemosConfig)
-    changes = {"episodes_per_task": args.episodes, "output": args.output}
-    config = dataclasses.replace(config, **{key: value for key, value in changes.items() if value is not None})
-    collect(config)
+    config = yaml_config.load(args.config, DemosConfig)
+    collect(yaml_config.override(config, "command line", episodes_per_task=args.episodes, output=args.output))
     return 0

@@ -19,16 +19,13 @@ held, nothing moved any more); 2 when something was wrong before the start.
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 import time
 from pathlib import Path
 
 from vla_ros import config as yaml_config
-from vla_ros.errors import ConfigError
 from vla_ros.evaluation.record import Evaluation, to_json
-from vla_ros.evaluation.runner import evaluate
 from vla_ros.evaluation.table import text_table
 from vla_ros.sim.episode import SimConfig
 
@@ -60,26 +57,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the evaluation and show its table."""
-    config = override(args.config, episodes=args.episodes, first_initial_state=args.first_initial_state)
+    from vla_ros.evaluation.runner import evaluate
+
+    config = yaml_config.override(
+        yaml_config.load(args.config, SimConfig),
+        "command line",
+        episodes_per_task=args.episodes,
+        first_initial_state=args.first_initial_state,
+    )
     evaluation = evaluate(config, args.output or new_output(args.config), args.policy)
     return conclude(evaluation, args.json, "eval")
-
-
-def override(path: Path, *, episodes: int | None, first_initial_state: int | None = None) -> SimConfig:
-    """Read a configuration and apply what the command line sets.
-
-    Raises:
-        ConfigError: the file or a change is wrong.
-    """
-    config = yaml_config.load(path, SimConfig)
-    try:
-        return dataclasses.replace(
-            config,
-            episodes_per_task=config.episodes_per_task if episodes is None else episodes,
-            first_initial_state=config.first_initial_state if first_initial_state is None else first_initial_state,
-        )
-    except ValueError as error:
-        raise ConfigError(f"command line: {error}") from error
 
 
 def new_output(config: Path) -> Path:
