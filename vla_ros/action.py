@@ -65,6 +65,7 @@ class ActionChunk:
             [stamp_ns + k * period_ns, stamp_ns + (k + 1) * period_ns).
         period_ns: control period [ns].
         frame_id: frame of the deltas.
+        rotation: how the three rotation numbers are read.
 
     Raises:
         ContractError: wrong shape, a non-finite number or a gripper outside [0, 1]; the whole chunk is refused.
@@ -74,6 +75,7 @@ class ActionChunk:
     stamp_ns: int
     period_ns: int
     frame_id: str
+    rotation: Rotation
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or self.actions.shape[0] == 0 or self.actions.shape[1] != len(ACTION_NAMES):

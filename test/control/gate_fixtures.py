@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vla_ros.action import ActionChunk, ActionSpace
+from vla_ros.action import ActionChunk, ActionSpace, Rotation
 from vla_ros.control.limits import SpeedLimits
 from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, step
 
@@ -17,16 +17,20 @@ CONFIG = GateConfig(
 )
 
 
-def make_chunk(stamp_ns: int, rows: int = 4, x0_m: float = 0.01, frame_id: str = "base") -> ActionChunk:
+def make_chunk(
+    stamp_ns: int, rows: int = 4, x0_m: float = 0.01, frame_id: str = "base", rotation: Rotation = "axis_angle"
+) -> ActionChunk:
     """Row k moves x by x0 + k cm, gripper open at even rows."""
     actions = np.zeros((rows, 7), np.float32)
     actions[:, 0] = x0_m + 0.01 * np.arange(rows)
     actions[:, 6] = [float(k % 2 == 0) for k in range(rows)]
-    return ActionChunk(actions=actions, stamp_ns=stamp_ns, period_ns=PERIOD_NS, frame_id=frame_id)
+    return ActionChunk(actions=actions, stamp_ns=stamp_ns, period_ns=PERIOD_NS, frame_id=frame_id, rotation=rotation)
 
 
 def make_running(now_ns: int = 1000 * MS, instruction: str = "go") -> GateState:
     """A gate that has an instruction and executed the first row of a chunk stamped now."""
-    state, _ = step(CONFIG, GateState(), now_ns - PERIOD_NS, Inbox(instruction=instruction))
+    state, _ = step(
+        CONFIG, GateState(), now_ns - PERIOD_NS, Inbox(instruction=instruction, policy_instruction=instruction)
+    )
     state, _ = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
     return state

@@ -32,6 +32,12 @@ def test_no_row_runs_twice() -> None:
     assert schedule.due_row(1200 * MS, execution_horizon=8) == 2
 
 
+@pytest.mark.parametrize(("now_ms", "row"), [(1074, None), (1075, 1), (1100, 1), (1199, 1), (1224, 1), (1225, 2)])
+def test_the_next_row_bears_a_quarter_period_of_jitter(now_ms: int, row: int | None) -> None:
+    schedule = Schedule().with_chunk(make_chunk(1000 * MS)).after(0)
+    assert schedule.due_row(now_ms * MS, execution_horizon=8) == row
+
+
 def test_only_a_later_observation_is_newer() -> None:
     schedule = Schedule().with_chunk(make_chunk(1000 * MS))
     assert not schedule.is_newer(make_chunk(1000 * MS))

@@ -5,12 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk
+from vla_ros.control.chunk_scheduler import JITTER
 from vla_ros.control.safety_gate import GateState, Inbox, Mode, step
 
 EVENTS = st.one_of(
     st.none(),
     st.tuples(st.just("chunk"), st.integers(-8, 2)),
     st.tuples(st.just("instruction"), st.sampled_from(["a", "b", ""])),
+    st.tuples(st.just("policy_instruction"), st.sampled_from(["a", "b", ""])),
+    st.tuples(st.just("fault"), st.just("a fault")),
     st.tuples(st.just("emergency_stop"), st.booleans()),
     st.tuples(st.just("reset"), st.just(True)),
     st.tuples(st.just("timed_out"), st.just(True)),
@@ -41,7 +44,8 @@ def test_whatever_happens_no_row_runs_twice_late_or_from_before_a_stop(ticks: li
         assert state.instruction
         assert not state.is_emergency
         chunk = state.schedule.chunk
-        row = (now_ns - chunk.stamp_ns) // PERIOD_NS
+        row = state.schedule.next_row - 1
+        assert abs(now_ns - chunk.stamp_ns - (row + 0.5) * PERIOD_NS) <= (0.5 + JITTER) * PERIOD_NS
         assert (state.epoch, chunk.stamp_ns, row) not in ran
         assert row < CONFIG.execution_horizon
         assert chunk.stamp_ns > state.newer_than_ns

@@ -12,7 +12,7 @@ START = 1000 * MS
 @pytest.fixture
 def gate() -> LockstepGate:
     gate = LockstepGate(CONFIG)
-    gate.receive(Inbox(instruction="go"))
+    gate.receive(Inbox(instruction="go", policy_instruction="go"))
     return gate
 
 
@@ -111,3 +111,15 @@ def test_after_a_reset_of_the_simulator_only_chunks_of_its_new_time_run(gate: Lo
     assert answer is not None
     assert answer.command.delta[0] == pytest.approx(0.01)
     assert gate.clock(START + 6000 * MS, 0) is None
+
+
+def test_a_motion_that_was_answered_is_not_sent_again_after_a_stop(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    moved = gate.clock(START, 0)
+    assert moved is not None
+    assert not moved.command.is_stop
+    gate.receive(Inbox(emergency_stop=True))
+    again = gate.clock(START, 0)
+    assert again is not None
+    assert again.stamp_ns == START
+    assert again.command.is_stop

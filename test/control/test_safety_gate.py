@@ -14,7 +14,7 @@ START = 1000 * MS
 
 
 def test_a_chunk_runs_row_by_row() -> None:
-    state, _ = step(CONFIG, GateState(), START - 1, Inbox(instruction="go"))
+    state, _ = step(CONFIG, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
     inbox, moved, grippers = Inbox(chunks=(make_chunk(START),)), [], []
     for k in range(4):
         state, command = step(CONFIG, state, START + k * PERIOD_NS, inbox)
@@ -101,6 +101,7 @@ def test_an_emergency_stop_is_latched_until_it_is_released_and_reset() -> None:
     now_ns += PERIOD_NS
     state, command = step(CONFIG, state, now_ns, Inbox(reset=True))
     assert (state.mode, command.is_stop) == (Mode.ARMED, True)
+    state, _ = step(CONFIG, state, now_ns, Inbox(instruction="other", policy_instruction="other"))
     now_ns += PERIOD_NS
     state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
     assert (state.mode, command.is_stop) == (Mode.RUN, False)
@@ -153,3 +154,66 @@ def test_a_command_beyond_the_speed_limit_is_shortened_and_counted() -> None:
     state, command = step(config, make_running(START), START + PERIOD_NS, Inbox())
     assert command.delta[0] == pytest.approx(0.005)
     assert state.counts == {"clamped": 1}
+
+
+def test_after_a_reset_only_a_new_instruction_lets_the_arm_move() -> None:
+    state, now_ns = make_running(START), START + PERIOD_NS
+    for inbox in (Inbox(emergency_stop=True), Inbox(emergency_stop=False), Inbox(reset=True)):
+        state, _ = step(CONFIG, state, now_ns, inbox)
+    assert state.mode is Mode.ARMED
+    for _ in range(5):
+        now_ns += PERIOD_NS
+        state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+        assert command.is_stop
+    state, _ = step(CONFIG, state, now_ns, Inbox(instruction="go"))
+    now_ns += PERIOD_NS
+    state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert not command.is_stop
+
+
+def test_a_chunk_made_for_another_instruction_never_runs() -> None:
+    state, now_ns = make_running(START), START + PERIOD_NS
+    state, _ = step(CONFIG, state, now_ns, Inbox(instruction="something else"))
+    for _ in range(5):  # the policy has not heard of it yet, and its images are new
+        now_ns += PERIOD_NS
+        state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+        assert command.is_stop
+    late = make_chunk(now_ns)  # still on its way when the policy says that it has the new one
+    now_ns += PERIOD_NS
+    state, command = step(CONFIG, state, now_ns, Inbox(policy_instruction="something else", chunks=(late,)))
+    assert command.is_stop
+    now_ns += PERIOD_NS
+    state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert not command.is_stop
+
+
+def test_a_chunk_with_another_rotation_is_refused() -> None:
+    state, _ = step(CONFIG, make_running(START), START, Inbox(chunks=(make_chunk(START + 1, rotation="euler_xyz"),)))
+    assert state.last_refusal == "chunk: rotation: expected 'axis_angle', got 'euler_xyz'"
+
+
+def test_a_fault_from_outside_is_latched_with_its_reason() -> None:
+    state, command = step(CONFIG, make_running(START), START + PERIOD_NS, Inbox(fault="two publishers"))
+    assert (state.mode, state.reason, command.is_stop) == (
+        Mode.FAULT,
+        "two publishers; mend it, then call ~/reset",
+        True,
+    )
+
+
+@pytest.mark.parametrize("phase_ms", [0, 25, 50, 75])
+def test_a_jittering_timer_neither_stops_nor_repeats_a_row(phase_ms: int) -> None:
+    """Ticks up to 20 % off their period, in any phase to the images' stamps, over chunks that follow each other."""
+    random = np.random.default_rng(0)
+    state, _ = step(CONFIG, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    for chunk_number in range(50):
+        stamp_ns = START + chunk_number * 4 * PERIOD_NS
+        inbox, rows = Inbox(chunks=(make_chunk(stamp_ns),)), []
+        for row in range(4):
+            # the first tick of a chunk is on time: which row it hits is its own matter
+            jitter_ns = int(random.uniform(-0.1, 0.1) * PERIOD_NS) if row else 0
+            now_ns = stamp_ns + row * PERIOD_NS + phase_ms * MS + jitter_ns
+            state, command = step(CONFIG, state, now_ns, inbox)
+            inbox = Inbox()
+            rows.append(round(command.delta[0] * 100))
+        assert rows == [1, 2, 3, 4]

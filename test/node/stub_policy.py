@@ -58,6 +58,7 @@ class StubPolicy:
             stamp_ns=observation.stamp_ns,
             period_ns=self.contract.action.period_ns,
             frame_id=frame,
+            rotation=self.contract.action.rotation,
         )
 
 

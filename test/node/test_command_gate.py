@@ -8,6 +8,7 @@ import pytest
 from geometry_msgs.msg import TwistStamped
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -32,15 +33,22 @@ class Robot:
         self.states: Callable[[], list[str]] = probe.states("command_gate/state")
         self.chunks = probe.node.create_publisher(JointTrajectory, "policy_node/action_chunk", qos.RELIABLE)
         self.instructions = probe.node.create_publisher(String, "instruction", qos.LATCHED)
+        self.policy_instructions = probe.node.create_publisher(String, "policy_node/instruction", qos.LATCHED)
+        self.agreed: Callable[[], list[str]] = probe.states("command_gate/instruction")
         self.stops = probe.node.create_publisher(Bool, "emergency_stop", qos.LATCHED)
 
     def until_state(self, start: str) -> None:
         self.probe.until(lambda: self.states() and self.states()[-1].startswith(start), start)
 
+    def instruct(self, text: str) -> None:
+        """Give an instruction, as operator and as the policy that took it."""
+        self.instructions.publish(String(data=text))
+        self.policy_instructions.publish(String(data=text))
+        self.probe.until(lambda: self.agreed() and self.agreed()[-1] == text, "agreement")
+
     def run(self) -> None:
         """Get the gate into RUN with a chunk whose row k moves k + 1 mm."""
-        self.instructions.publish(String(data="go"))
-        self.until_state("ARMED: new instruction")
+        self.instruct("go")
         self.chunks.publish(trajectory_from_chunk(make_chunk(self.probe.node.get_clock().now().nanoseconds)))
         self.until_state("RUN")
         self.probe.until(lambda: self.moved(), "motion")
@@ -53,7 +61,9 @@ class Robot:
 def make_chunk(stamp_ns: int, frame_id: str = "base") -> ActionChunk:
     actions = np.zeros((ROWS, 7), np.float32)
     actions[:, 0] = np.arange(1, ROWS + 1) / 1000
-    return ActionChunk(actions=actions, stamp_ns=stamp_ns, period_ns=PERIOD_NS, frame_id=frame_id)
+    return ActionChunk(
+        actions=actions, stamp_ns=stamp_ns, period_ns=PERIOD_NS, frame_id=frame_id, rotation="axis_angle"
+    )
 
 
 @pytest.fixture
@@ -110,6 +120,34 @@ def test_an_emergency_stop_is_latched_until_reset(robot: Robot) -> None:
     robot.until_state("ARMED: reset by the operator")
 
 
+@pytest.mark.parametrize("profile", [qos.RELIABLE, qos.BEST_EFFORT])
+def test_an_emergency_stop_counts_whatever_the_quality_of_service_of_its_publisher(
+    robot: Robot, profile: QoSProfile
+) -> None:
+    robot.run()
+    stops = robot.probe.node.create_publisher(Bool, "emergency_stop", profile)
+    robot.probe.until(lambda: stops.get_subscription_count() > 0, "discovery")
+    stops.publish(Bool(data=True))
+    robot.until_state("FAULT: emergency stop")
+
+
+def test_a_second_publisher_of_commands_is_a_fault(robot: Robot) -> None:
+    robot.run()
+    robot.probe.node.create_publisher(TwistStamped, "delta_twist_cmds", qos.RELIABLE)
+    robot.until_state("FAULT: /delta_twist_cmds: expected one publisher, this gate, got 2")
+
+
+def test_chunks_run_only_while_the_policy_has_the_gates_instruction(robot: Robot) -> None:
+    robot.instructions.publish(String(data="go"))
+    robot.policy_instructions.publish(String(data="something else"))
+    robot.until_state("ARMED: new instruction")
+    for _ in range(5):
+        count = len(robot.twists)
+        robot.chunks.publish(trajectory_from_chunk(make_chunk(robot.probe.node.get_clock().now().nanoseconds)))
+        robot.probe.until(lambda count=count: len(robot.twists) > count, "a command")
+    assert robot.moved() == []
+
+
 def call(robot: Robot, client: object) -> Trigger.Response:
     future = client.call_async(Trigger.Request())  # type: ignore[attr-defined]
     robot.probe.until(future.done, "an answer")
@@ -118,7 +156,8 @@ def call(robot: Robot, client: object) -> Trigger.Response:
 
 UNFIT = {
     "frame_id: expected 'base', got 'world'": ("header.frame_id", "world"),
-    "joint_names: expected ['x', 'y', 'z', 'rx', 'ry', 'rz', 'gripper']": ("joint_names", ["a"] * 7),
+    "joint_names: expected ['x', 'y', 'z', 'rx', 'ry', 'rz', 'gripper'] or": ("joint_names", ["a"] * 7),
+    "rotation: expected 'axis_angle', got 'euler_xyz'": ("joint_names", [*"xyz", "roll", "pitch", "yaw", "gripper"]),
     "actions[3].x: expected a finite number, got nan": ("points[3].positions", [np.nan] * 7),
     "actions[2].rz: expected a finite number, got inf": ("points[2].positions", [0.0] * 5 + [1e300, 0.0]),
     "points[3].positions: expected 7, got 6": ("points[3].positions", [0.0] * 6),
@@ -128,8 +167,7 @@ UNFIT = {
 
 
 def test_a_chunk_that_does_not_fit_is_refused_whole(robot: Robot, fleet: Fleet) -> None:
-    robot.instructions.publish(String(data="go"))
-    robot.until_state("ARMED: new instruction")
+    robot.instruct("go")
     for line, (path, value) in UNFIT.items():
         message = trajectory_from_chunk(make_chunk(robot.probe.node.get_clock().now().nanoseconds))
         set_path(message, path, value)

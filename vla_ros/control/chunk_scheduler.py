@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 
 from vla_ros.action import ActionChunk
 
+JITTER = 0.25
+"""How far from its period a row may run, as a part of the period."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -30,13 +33,20 @@ class Schedule:
     def due_row(self, now_ns: int, execution_horizon: int) -> int | None:
         """The row to execute now, or None: row k is due during [stamp + k * period, stamp + (k + 1) * period).
 
+        Once a chunk runs, the row after the last one is also due JITTER of a period before and after that: a timer
+        that ticks near the border between two rows would otherwise miss one and repeat none, stop and go.
+
         Args:
             now_ns: the present, in the clock of the observation stamps [ns].
             execution_horizon: rows from this one on are never executed.
         """
         if self.chunk is None:
             return None
-        row = (now_ns - self.chunk.stamp_ns) // self.chunk.period_ns
+        period_ns = self.chunk.period_ns
+        row = (now_ns - self.chunk.stamp_ns) // period_ns
+        since_next_ns = now_ns - self.chunk.stamp_ns - self.next_row * period_ns
+        if self.next_row and -JITTER * period_ns <= since_next_ns < (1 + JITTER) * period_ns:
+            row = self.next_row
         if not self.next_row <= row < min(execution_horizon, len(self.chunk)):
             return None
         return row

@@ -1,6 +1,6 @@
 """The gate in a simulator's time: one clock message is one tick, and the world waits until it is answered."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vla_ros.action import ActionChunk, Command
 from vla_ros.control import safety_gate
@@ -56,17 +56,14 @@ class LockstepGate:
                 chunks.append(chunk)
             elif self._early is None or chunk.stamp_ns > self._early.stamp_ns:
                 self._early = chunk
-        ready = Inbox(
-            chunks=tuple(chunks),
-            refused=inbox.refused,
-            instruction=inbox.instruction,
-            emergency_stop=inbox.emergency_stop,
-            reset=inbox.reset,
-        )
-        epoch = self.state.epoch
+        ready = replace(inbox, chunks=tuple(chunks))
+        before = (self.state.epoch, self.state.policy_instruction)
         self.state = safety_gate.receive(self._config, self.state, now_ns, ready)
-        if self.state.epoch != epoch:
+        if before != (self.state.epoch, self.state.policy_instruction):
             self._early = None  # made before the stop
+            if self._answered is not None:  # nor is a motion from before the stop ever sent again
+                stop = Command.stop(self.state.gripper)
+                self._answered = Answer(stamp_ns=self._answered.stamp_ns, command=stop)
         return self._answer()
 
     def poll(self, steady_ns: int) -> Answer | None:

@@ -56,17 +56,21 @@ class Inbox:
         chunks: in order of arrival.
         refused: chunks that could not even be read: why.
         instruction: the newest one, or None for no message.
+        policy_instruction: the one that policy_node says it works on, or None for no message.
         emergency_stop: the newest word of the emergency stop, or None for no message.
         reset: the operator asks to leave FAULT.
         timed_out: nothing came while the world stood waiting (lockstep).
+        fault: what makes it unsafe to go on, e.g. a second publisher of commands; empty otherwise.
     """
 
     chunks: tuple[ActionChunk, ...] = ()
     refused: tuple[str, ...] = ()
     instruction: str | None = None
+    policy_instruction: str | None = None
     emergency_stop: bool | None = None
     reset: bool = False
     timed_out: bool = False
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,7 @@ class GateState:
         now_ns: time of the last tick [ns].
         last_row_ns: when a row was last executed [ns].
         instruction: in force, or None.
+        policy_instruction: what policy_node works on, or None; chunks of another one never run.
         is_emergency: whether the emergency stop is pressed.
         schedule: the chunk in execution.
         gripper: last commanded opening, or None.
@@ -94,11 +99,17 @@ class GateState:
     now_ns: int = -1
     last_row_ns: int = -1
     instruction: str | None = None
+    policy_instruction: str | None = None
     is_emergency: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     gripper: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     last_refusal: str = ""
+
+    @property
+    def agreed_instruction(self) -> str:
+        """The instruction that gate and policy both have; empty while they differ."""
+        return self.instruction if self.instruction and self.instruction == self.policy_instruction else ""
 
     @property
     def text(self) -> str:
@@ -120,8 +131,14 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
         state = _reset(state, now_ns)
     if inbox.emergency_stop is not None:
         state = _emergency(state, now_ns, inbox.emergency_stop)
+    if inbox.fault:
+        state = _stopped(state, now_ns, Mode.FAULT, f"{inbox.fault}; mend it, then call ~/reset")
     if inbox.instruction is not None:
         state = _instruct(state, now_ns, inbox.instruction)
+    if inbox.policy_instruction is not None and inbox.policy_instruction != state.policy_instruction:
+        # what is in execution or still on its way was made for the former instruction
+        heard = inbox.policy_instruction
+        state = replace(state, policy_instruction=heard, newer_than_ns=now_ns, schedule=Schedule())
     for reason in inbox.refused:
         state = _refused(state, reason)
     for chunk in inbox.chunks:
@@ -179,7 +196,9 @@ def _starved(state: GateState, duration_ns: int) -> str:
 def _reset(state: GateState, now_ns: int) -> GateState:
     if state.mode is not Mode.FAULT or state.is_emergency:
         return state
-    return _stopped(replace(state, mode=Mode.ARMED), now_ns, Mode.ARMED, "reset by the operator")
+    # motion after a fault takes the operator's word for what to do, not only the reset
+    state = replace(state, mode=Mode.ARMED, instruction=None)
+    return _stopped(state, now_ns, Mode.ARMED, "reset by the operator, waiting for an instruction")
 
 
 def _emergency(state: GateState, now_ns: int, is_pressed: bool) -> GateState:
@@ -203,6 +222,8 @@ def _admit(config: GateConfig, state: GateState, now_ns: int, chunk: ActionChunk
     space = config.action_space
     if chunk.frame_id != space.frame_id:
         return _refused(state, f"chunk: frame_id: expected {space.frame_id!r}, got {chunk.frame_id!r}")
+    if chunk.rotation != space.rotation:
+        return _refused(state, f"chunk: rotation: expected {space.rotation!r}, got {chunk.rotation!r}")
     if chunk.period_ns != space.period_ns:
         expected, got = space.period_ns / 1e9, chunk.period_ns / 1e9
         return _refused(state, f"chunk: time_from_start: expected steps of {expected} s, got {got} s")
@@ -214,6 +235,8 @@ def _admit(config: GateConfig, state: GateState, now_ns: int, chunk: ActionChunk
         return _counted(state, "dropped: in FAULT")
     if state.instruction is None:
         return _counted(state, "dropped: no instruction")
+    if state.policy_instruction != state.instruction:
+        return _counted(state, "dropped: policy_node has another instruction")
     if chunk.stamp_ns <= state.newer_than_ns:
         return _counted(state, "dropped: older than the last stop")
     if not state.schedule.is_newer(chunk):

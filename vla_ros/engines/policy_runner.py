@@ -111,6 +111,7 @@ class PolicyRunner:
             stamp_ns=observation.stamp_ns,
             period_ns=self.contract.action.period_ns,
             frame_id=self.contract.action.frame_id,
+            rotation=self.contract.action.rotation,
         )
 
     def golden_error(self, probe: GoldenProbe) -> NDArray[np.float64]:

@@ -53,7 +53,8 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         policy_node/action_chunk, instruction, emergency_stop: in; /clock in lockstep.
         delta_twist_cmds, gripper_command: out, one each per tick with the same stamp.
         ~/state: out, latched: published before the command that it is about.
-        ~/instruction: out, latched: the instruction as the gate received it.
+        policy_node/instruction: in, latched: chunks run only while it is the gate's own instruction.
+        ~/instruction: out, latched: the instruction that gate and policy agree on; empty while they differ.
         /diagnostics: out, on change and once a second.
     Service: ~/reset leaves FAULT.
     """
@@ -65,6 +66,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self._state = GateState()
         self._inbox = Inbox()
         self._instruction: str | None = None
+        self._policy_instruction: str | None = None
         self._is_pressed: bool | None = None
         self._last_stamp_ns = 0
         self._is_active = False
@@ -76,8 +78,11 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RELIABLE)
         self._echo = self.create_publisher(String, "~/instruction", qos.LATCHED)
         # in the order of importance: of messages that wait together, the executor takes the stop first
-        self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, qos.LATCHED)
+        # a stop counts whatever the quality of service of its publisher: each of these matches others
+        for profile in (qos.LATCHED, qos.RELIABLE, qos.BEST_EFFORT):
+            self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, profile)
         self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
+        self.create_subscription(String, "policy_node/instruction", self._on_policy_instruction, qos.LATCHED)
         self.create_subscription(JointTrajectory, "policy_node/action_chunk", self._on_chunk, qos.RELIABLE)
         self.create_service(Trigger, "~/reset", self._on_reset)
         if self.values.lockstep:
@@ -107,12 +112,17 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         on_timer = self._on_poll if self.values.lockstep else self._on_tick
         self._ticks = [
             self.create_timer(period_s, on_timer, clock=self._steady),
-            self.create_timer(DIAGNOSTICS_S, self._publish_diagnostics, clock=self._steady),
+            self.create_timer(DIAGNOSTICS_S, self._watch, clock=self._steady),
         ]
         self._is_active = True
-        self._echo.publish(String(data=self._instruction or ""))
         self.show_state(self._state.text)
-        self._receive(Inbox(instruction=self._instruction, emergency_stop=self._is_pressed))
+        latched = Inbox(
+            instruction=self._instruction,
+            policy_instruction=self._policy_instruction,
+            emergency_stop=self._is_pressed,
+        )
+        self._receive(latched)
+        self._publish_echo()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -149,8 +159,12 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data
         self._receive(Inbox(instruction=self._instruction))
-        if self._is_active:
-            self._echo.publish(String(data=self._instruction))
+        self._publish_echo()
+
+    def _on_policy_instruction(self, message: String) -> None:
+        self._policy_instruction = message.data
+        self._receive(Inbox(policy_instruction=self._policy_instruction))
+        self._publish_echo()
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
@@ -162,6 +176,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._receive(Inbox(reset=True))
+        self._watch()
         response.success = self._is_active and self._state.mode is not Mode.FAULT
         response.message = self._state.text
         return response
@@ -226,6 +241,18 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         # a driver may not know what to do with an empty gripper message; the simulator's bridge waits for one
         if command.gripper is not None or self.values.lockstep:
             self._grippers.publish(joint_state_from_command(command, stamp_ns))
+
+    def _publish_echo(self) -> None:
+        if self._is_active:
+            self._echo.publish(String(data=self._state.agreed_instruction))
+
+    def _watch(self) -> None:
+        """Once a second: is this still the only node that commands the robot?"""
+        for publisher in (self._twists, self._grippers):
+            count = self.count_publishers(publisher.topic_name)
+            if count > 1:
+                self._receive(Inbox(fault=f"{publisher.topic_name}: expected one publisher, this gate, got {count}"))
+        self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
         status = DiagnosticStatus(

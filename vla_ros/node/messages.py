@@ -9,11 +9,16 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from vla_ros.action import ACTION_NAMES, ActionChunk, Command
+from vla_ros.action import ACTION_NAMES, ActionChunk, Command, Rotation
 from vla_ros.control.observation_gate import Frame
 from vla_ros.errors import ContractError
 
 GRIPPER_NAME = "gripper"
+CHUNK_NAMES: dict[Rotation, tuple[str, ...]] = {
+    "axis_angle": ACTION_NAMES,
+    "euler_xyz": ("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
+}
+"""The joint_names of a chunk say how its rotation is read, so that no robot reads it otherwise."""
 NS = 1_000_000_000
 
 
@@ -50,7 +55,7 @@ def image_from_pixels(pixels: NDArray[np.uint8], stamp_ns: int, frame_id: str) -
 
 def trajectory_from_chunk(chunk: ActionChunk) -> JointTrajectory:
     """A chunk as a standard, recordable message that no joint controller takes for its own."""
-    message = JointTrajectory(joint_names=list(ACTION_NAMES))
+    message = JointTrajectory(joint_names=list(CHUNK_NAMES[chunk.rotation]))
     message.header.stamp = stamp_from_ns(chunk.stamp_ns)
     message.header.frame_id = chunk.frame_id
     for k, row in enumerate(chunk.actions.astype(np.float64)):
@@ -69,8 +74,11 @@ def chunk_from_trajectory(message: JointTrajectory, default_period_ns: int) -> A
     Raises:
         ContractError: wrong names, shape, times or numbers; the whole chunk is refused.
     """
-    if tuple(message.joint_names) != ACTION_NAMES:
-        raise ContractError(f"chunk: joint_names: expected {list(ACTION_NAMES)}, got {list(message.joint_names)}")
+    names = tuple(message.joint_names)
+    rotation = next((rotation for rotation, known in CHUNK_NAMES.items() if names == known), None)
+    if rotation is None:
+        expected_names = " or ".join(str(list(known)) for known in CHUNK_NAMES.values())
+        raise ContractError(f"chunk: joint_names: expected {expected_names}, got {list(names)}")
     for k, point in enumerate(message.points):
         expected, got = len(ACTION_NAMES), len(point.positions)
         if got != expected:
@@ -89,6 +97,7 @@ def chunk_from_trajectory(message: JointTrajectory, default_period_ns: int) -> A
         stamp_ns=ns_from_stamp(message.header.stamp),
         period_ns=period_ns,
         frame_id=message.header.frame_id,
+        rotation=rotation,
     )
 
 

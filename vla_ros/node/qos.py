@@ -2,13 +2,15 @@
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-IMAGE = QoSProfile(
+BEST_EFFORT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
     reliability=ReliabilityPolicy.BEST_EFFORT,
     durability=DurabilityPolicy.VOLATILE,
 )
-"""Sensor data: the newest frame or none."""
+"""Sensor data, of which the newest frame or none is wanted; as a subscription it matches every publisher."""
+
+IMAGE = BEST_EFFORT
 
 RELIABLE = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

@@ -80,16 +80,22 @@ class RosLink(Node):
 
     def instruct(self, text: str) -> str:
         """Make this the instruction; returns once policy and gate have taken it: '', or why they did not."""
-        if text and self._gate_instruction == self._policy_instruction == text:
+        if self._is_agreed(text):
             return ""
         gate, policy = self._gate_echoes, self._policy_echoes
         deadline = time.monotonic() + self._answer_timeout_s
-        while not (self._gate_echoes > gate and self._policy_echoes > policy):
+
+        def is_answered() -> bool:
+            # the gate's word follows the policy's: until then it says that they do not agree
+            has_heard = self._gate_echoes > gate and self._policy_echoes > policy
+            return has_heard and (self._is_agreed(text) or self._policy_instruction != text or not text)
+
+        while not is_answered():
             if time.monotonic() > deadline:
                 return f"no answer to the instruction for {self._answer_timeout_s:g} s: {self._states()}"
             self._instructions.publish(String(data=text))
-            self._wait(lambda: self._gate_echoes > gate and self._policy_echoes > policy, RESEND_S)
-        if text and self._gate_instruction == self._policy_instruction == text:
+            self._wait(is_answered, RESEND_S)
+        if self._is_agreed(text):
             return ""
         self._wait(lambda: self.policy_state.startswith(STOPPED), GRACE_S)
         return f"the instruction {text!r} was refused: {self._states()}"
@@ -148,6 +154,9 @@ class RosLink(Node):
             "a subscriber of policy_node/action_chunk": self.count_subscribers("policy_node/action_chunk") < 1,
         }
         return [problem for problem, is_missing in problems.items() if is_missing]
+
+    def _is_agreed(self, text: str) -> bool:
+        return bool(text) and self._gate_instruction == self._policy_instruction == text
 
     def _is_gone(self) -> bool:
         return self.gate_state.startswith(GONE)
