@@ -1,6 +1,7 @@
 """The policy as the robot runs it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -95,3 +96,15 @@ def test_the_robots_path_imports_neither_torch_nor_transformers(tiny_bundle: Pat
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert json.loads(output) == []
+
+
+def test_running_a_policy_leaves_no_telemetry_behind(tiny_bundle: Path, tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from vla_ros.engines.policy_runner import PolicyRunner\n"
+        f"PolicyRunner.open(Path({str(tiny_bundle)!r}), 'onnx_cpu', 1)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache")}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]

@@ -1,11 +1,17 @@
 """ONNX Runtime on the CPU."""
 
+import os
+
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from vla_ros.bundle import Bundle
 from vla_ros.errors import EngineError
+
+# ONNX Runtime's wheels report usage to their maker unless told not to before the import; a robot reports to nobody
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
 
 PROVIDER = "CPUExecutionProvider"
 
