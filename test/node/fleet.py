@@ -21,6 +21,8 @@ from vla_ros.node.environment import ros_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
+PATIENCE_S = 10.0
+"""How long a process may take to end by itself [s]."""
 
 GATE = {
     "frame_id": "base",
@@ -109,8 +111,13 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name, process in self._processes.items():
+        for process in self._processes.values():
             if process.poll() is None:
+                process.send_signal(signal.SIGINT)  # a killed process leaves its 32 MB of shared memory behind
+        for name, process in self._processes.items():
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
             if error is not None:

@@ -106,6 +106,35 @@ def test_a_backbone_that_transformers_does_not_know_is_refused(data: Path, tmp_p
         Trainer(settings, load_data(settings))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (
+            "num_hidden_layers: 2",
+            "num_hidden_layer: 2",
+            r"text_config.num_hidden_layer: expected one of .*num_hidden_layers",
+        ),
+        ("depth: 2", "dept: 2", r"vision_config.dept: expected one of .*depth"),
+        ("text_config:", "txt_config:", r"txt_config: expected one of .*text_config"),
+        (
+            "out_hidden_size: 24",
+            "out_hidden_size: 32",
+            r"vision_config.out_hidden_size: expected 24 as text_config.hidden_size, got 32",
+        ),
+    ],
+)
+def test_a_misspelt_field_of_the_backbone_is_refused_with_its_path(
+    data: Path, tmp_path: Path, old: str, new: str, complaint: str
+) -> None:
+    path = write_config(tmp_path / "train.yaml", data, tmp_path / "run")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    settings = config.load(path, TrainConfig)
+    with pytest.raises(ConfigError, match=rf"policy\.backbone_config\.{complaint}"):
+        Trainer(settings, load_data(settings))
+
+
 def test_the_learning_rate_warms_up_and_decays_to_zero() -> None:
     settings = OptimizerConfig(
         steps=110, batch_size=1, learning_rate=2.0, warmup_steps=10, weight_decay=0, gradient_clip=1, ema_decay=0

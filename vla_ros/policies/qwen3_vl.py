@@ -6,15 +6,18 @@ everything that follows from the fixed grid computed once. `test/policies/test_q
 the unmodified forward.
 """
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import Qwen3VLConfig, Qwen3VLModel
+from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig, Qwen3VLVisionConfig
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionAttention, apply_rotary_pos_emb_vision
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 from vla_ros.contract import ImageSpec
+from vla_ros.errors import ConfigError
 from vla_ros.policies.backbone import Backbone
 
 
@@ -39,7 +42,18 @@ class Qwen3VLBackbone(Backbone):
     @classmethod
     def from_scratch(cls, config: dict[str, Any], image: ImageSpec, image_start: int) -> "Qwen3VLBackbone":
         """Random weights; `config` holds `text_config` and `vision_config` as Qwen3VLConfig takes them."""
-        return cls(Qwen3VLConfig(**config), image, image_start)
+        _check_fields(config, Qwen3VLConfig, "")
+        _check_fields(config.get("text_config", {}), Qwen3VLTextConfig, "text_config.")
+        _check_fields(config.get("vision_config", {}), Qwen3VLVisionConfig, "vision_config.")
+        built = Qwen3VLConfig(**config)
+        text: Any = built.text_config
+        vision: Any = built.vision_config
+        if vision.out_hidden_size != text.hidden_size:
+            raise ConfigError(
+                f"vision_config.out_hidden_size: expected {text.hidden_size} as text_config.hidden_size, "
+                f"got {vision.out_hidden_size}"
+            )
+        return cls(built, image, image_start)
 
     def _add_grid_constants(self, image: ImageSpec) -> None:
         visual = self.model.visual
@@ -128,3 +142,13 @@ class Qwen3VLBackbone(Backbone):
         image = start + torch.stack([torch.zeros_like(cell), cell // side, cell % side])
         after = torch.arange(tokens - start - side * side, device=device).expand(3, -1) + start + side
         return torch.cat([before, image, after], dim=1)[:, None]
+
+
+def _check_fields(values: Any, config: type, where: str) -> None:
+    """Refuse what transformers would take in silence: a misspelt field leaves the default of a far larger model."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where.rstrip('.')}: expected a mapping, got {type(values).__name__} {values!r}")
+    known = [field.name for field in dataclasses.fields(config)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{where}{name}: expected one of {', '.join(known)}, got {name!r}")

@@ -28,6 +28,8 @@ def build_policy(config: PolicyConfig, tokenizer: Tokenizer, seed: int) -> VLAPo
     image_start = build_prompt_encoder(tokenizer, config).image_start
     try:
         backbone = registry.from_scratch(config.backbone, fields, config.image, image_start)
+    except ConfigError as error:
+        raise ConfigError(f"policy.backbone_config.{error}") from error
     except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"policy.backbone_config: expected fields of {config.backbone}, got: {reason}") from error
