@@ -12,7 +12,9 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from vla_ros.errors import ContractError
 from vla_ros.node.environment import MALLOC, fastdds_profile
+from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file
 
 SHARE = get_package_share_directory("vla_ros")
 
@@ -46,9 +48,25 @@ ARGUMENTS = {
 }
 
 
+def check_lockstep(policy_file: str, robot_file: str) -> None:
+    """Refuse a policy that trusts a simulator's clock beside a gate that lives in real time, and the reverse.
+
+    Raises:
+        ContractError: the two files differ in `lockstep`.
+        ConfigError: one of them cannot be read.
+    """
+    policy = read_parameter_file(Path(policy_file), "policy_node", PolicyParameters)
+    robot = read_parameter_file(Path(robot_file), "command_gate", GateParameters)
+    if policy.lockstep != robot.lockstep:
+        raise ContractError(
+            f"{policy_file}: policy_node.lockstep: expected {robot.lockstep} as in {robot_file}, got {policy.lockstep}"
+        )
+
+
 def nodes(context: LaunchContext) -> list[LifecycleNode]:
     """Both nodes; a function of the context, because a parameter that nobody asked for must not be set."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    check_lockstep(value["policy"], value["robot"])
     bundle = {"bundle": str(Path(value["bundle"]).absolute())} if value["bundle"] else {}
     remappings = [(name, value[name]) for name in ("image", "instruction") if value[name] != name]
 

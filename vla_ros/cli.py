@@ -21,8 +21,8 @@ EPILOG = """\
 the way from nothing to a moving arm:
   vla-ros demos config/sim/libero_object_demos.yaml     scripted demonstrations in real LIBERO
   vla-ros train config/train/libero_object_tiny.yaml    a policy from them (stop and resume at will)
-  vla-ros export runs/libero_object_tiny --output models/libero-object-tiny
-  vla-ros check models/libero-object-tiny               is the bundle whole and does it answer as it should?
+  vla-ros export runs/libero_object_tiny --output models/my-policy
+  vla-ros check models/my-policy                        is the bundle whole and does it answer as it should?
   vla-ros eval config/sim/libero_object.yaml            success rate over the real ROS 2 topics
 """
 

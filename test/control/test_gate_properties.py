@@ -1,4 +1,4 @@
-"""Invariants of the gate under any order of messages and ticks (issue 5 takes this to 10^6 ticks)."""
+"""Invariants of the gate under any order of messages and ticks."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -4,7 +4,7 @@ Writes an ONNX graph in fp32 with everything that it needs (contract, tokenizer,
 hashes), and proves on real frames that ONNX Runtime answers as torch does. The bundle is written whole or not at all.
 
 example:
-  vla-ros export runs/libero_object_tiny --output models/libero-object-tiny --model-card docs/card.md
+  vla-ros export runs/libero_object_tiny --output models/my-policy
 """
 
 import argparse

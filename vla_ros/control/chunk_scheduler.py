@@ -12,7 +12,7 @@ JITTER = 0.25
 class Schedule:
     """The chunk in execution.
 
-    Late steps are skipped here; the displacement ledger that makes up for them comes with issue 5.
+    Late steps are skipped: the displacement that they would have made is lost.
 
     Attributes:
         chunk: the newest admitted chunk, or None.
