@@ -92,3 +92,11 @@ def test_a_command_in_the_wrong_environment_names_the_right_one(
 def test_a_value_out_of_range_on_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "config/sim/libero_object.yaml", "--episodes", "0"]) == 2
     assert capsys.readouterr().err == "vla-ros eval: command line: episodes_per_task: expected >= 1, got 0\n"
+
+
+@pytest.mark.parametrize("command", [("eval", "config/sim/libero_object.yaml"), ("demo",)])
+def test_figures_that_cannot_be_written_are_refused_before_the_run(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--json", "/proc/figures.json"]) == 2
+    assert "--json /proc/figures.json: expected a writable file" in capsys.readouterr().err

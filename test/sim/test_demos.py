@@ -1,5 +1,6 @@
 """Collection as a process: what is kept, what is counted, what a killed run leaves. No LIBERO needed."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from vla_ros.data.libero import Recording, write_file
-from vla_ros.errors import SimulatorError
+from vla_ros.errors import ConfigError, SimulatorError
 from vla_ros.sim import demos
 from vla_ros.sim.perturbation import Noise, NoiseSource
 
@@ -83,3 +84,31 @@ def test_noise_has_bursts_except_where_it_must_be_quiet() -> None:
     assert first.any()
     np.testing.assert_array_equal(source.sample(is_quiet=False), first)
     assert not source.sample(is_quiet=True).any()
+
+
+def test_episodes_that_an_earlier_run_kept_are_never_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = tmp_path / "pour_demo.parts"
+    parts.mkdir()
+    for attempt in range(3):
+        FakeAttempts(set())(0, attempt, str(parts / f"attempt_{attempt:06d}.hdf5"))
+    result = collect(config(tmp_path, 1), FakeAttempts(set()), monkeypatch)
+    assert kept_attempts(result.file) == [0, 1, 2]
+
+
+def test_a_finished_file_with_too_few_episodes_is_refused_with_both_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect(config(tmp_path, 2), FakeAttempts(set()), monkeypatch)
+    with pytest.raises(ConfigError, match=r"pour_demo.hdf5: demonstrations: expected 5, got 2"):
+        collect(config(tmp_path, 5), FakeAttempts(set()), monkeypatch)
+
+
+def test_episodes_of_another_config_are_not_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = tmp_path / "pour_demo.parts"
+    parts.mkdir()
+    demos._check_same_collection(config(tmp_path, 2), parts / "config.json")
+    other = dataclasses.replace(config(tmp_path, 2), noise=Noise(white=0.5))
+    with pytest.raises(ConfigError, match=r"config.json: expected the present config, got another"):
+        collect(other, FakeAttempts(set()), monkeypatch)

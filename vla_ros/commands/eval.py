@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 from vla_ros import config as yaml_config
+from vla_ros.errors import ConfigError
 from vla_ros.evaluation.record import Evaluation, to_json
 from vla_ros.evaluation.table import text_table
 from vla_ros.sim.episode import SimConfig
@@ -65,8 +66,24 @@ def run(args: argparse.Namespace) -> int:
         episodes_per_task=args.episodes,
         first_initial_state=args.first_initial_state,
     )
+    check_writable(args.json)
     evaluation = evaluate(config, args.output or new_output(args.config), args.policy)
     return conclude(evaluation, args.json, "eval")
+
+
+def check_writable(path: Path | None) -> None:
+    """Find out before the run, not after it, whether its figures can be written.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise ConfigError(f"--json {path}: expected a writable file, got: {error.strerror}") from error
 
 
 def new_output(config: Path) -> Path:
@@ -88,7 +105,6 @@ def conclude(evaluation: Evaluation, json_path: Path | None, command: str) -> in
     if videos:
         print(f"videos: {evaluation.output.absolute().as_uri()}/ ({len(videos)} MP4 files, {videos[0]} the first)")
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(to_json(evaluation), indent=2) + "\n", encoding="utf-8")
         print(f"figures: {json_path}")
     if evaluation.failure:

@@ -5,9 +5,11 @@ target where it is); the executed actions are noisy while the clean ones are rec
 and LIBERO's recorded initial states are never used, so that they remain a test.
 """
 
+import dataclasses
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -20,7 +22,7 @@ from tqdm import tqdm
 
 from vla_ros.action import ARM_DIM, Command
 from vla_ros.data.libero import CONTROL_RATE_HZ, Recording, libero_from_si, merge_files, si_from_libero, write_file
-from vla_ros.errors import SimulatorError
+from vla_ros.errors import ConfigError, SimulatorError
 from vla_ros.sim import expert
 from vla_ros.sim.libero import LiberoSimulator
 from vla_ros.sim.perturbation import Jitter, Noise, NoiseSource, place
@@ -109,8 +111,15 @@ def _collect_task(config: DemosConfig, index: int, name: str, pool: Executor) ->
     file = config.output / f"{name}_demo.hdf5"
     parts = config.output / f"{name}_demo.parts"
     if file.exists() and not parts.exists():
-        return Collected(file=file, kept=_count(file), dropped=0)
+        kept = _count(file)
+        if kept < config.episodes_per_task:
+            raise ConfigError(
+                f"{file}: demonstrations: expected {config.episodes_per_task}, got {kept} of an earlier run that was "
+                "finished; move the file away to collect anew"
+            )
+        return Collected(file=file, kept=kept, dropped=0)
     parts.mkdir(exist_ok=True)
+    _check_same_collection(config, parts / "config.json")
     done = sorted(parts.glob("attempt_*.hdf5"))
     dropped = 0
     attempts = (
@@ -126,12 +135,26 @@ def _collect_task(config: DemosConfig, index: int, name: str, pool: Executor) ->
             bar.set_postfix_str(f"kept {(tried - dropped) / tried:.0%} of {tried} attempts")
             if tried >= 20 and dropped > 0.9 * tried:
                 raise SimulatorError(f"{name}: expected an expert that succeeds, got {dropped} failures of {tried}")
-    done = sorted(parts.glob("attempt_*.hdf5"))[: config.episodes_per_task]
+    done = sorted(parts.glob("attempt_*.hdf5"))  # all of them: an earlier run may have wanted more
     merge_files(done, file)
     for part in parts.iterdir():
         part.unlink()
     parts.rmdir()
     return Collected(file=file, kept=len(done), dropped=dropped)
+
+
+def _check_same_collection(config: DemosConfig, path: Path) -> None:
+    """Never mix episodes of two noises, jitters or seeds in one file.
+
+    Raises:
+        ConfigError: the episodes beside `path` were collected with another config.
+    """
+    free = {"episodes_per_task": 0, "workers": 0, "output": ""}
+    text = json.dumps(dataclasses.asdict(config) | free, indent=2)
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{path}: expected the present config, got another; move {path.parent} away to collect anew")
 
 
 def _in_flight(pool: Executor, attempts: Iterator[tuple[int, int, str]], workers: int, wanted: int) -> Iterator[bool]:
@@ -158,6 +181,7 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(config: DemosConfig) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _worker["config"] = config
     _worker["simulator"] = LiberoSimulator(config.suite, config.image_size_px, config.image_size_px)
