@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.node.environment import apply_defaults, fastdds_profile, ros_environment
+from vla_ros.node.environment import apply_defaults, fastdds_profile, ros_environment, shared_memory_shortage
 
 
 def test_the_shipped_profile_has_a_shared_memory_segment_for_images() -> None:
@@ -38,3 +38,8 @@ def test_a_node_started_by_hand_is_heard_on_this_host_only_unless_the_user_says_
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
     apply_defaults()
     assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+
+
+def test_a_lack_of_shared_memory_is_named_with_its_mend(tmp_path: Path) -> None:
+    assert shared_memory_shortage(tmp_path) == ""
+    assert "--shm-size" in shared_memory_shortage(tmp_path / "none")

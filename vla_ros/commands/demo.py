@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     config = yaml_config.load(CONFIG, SimConfig)
     config = yaml_config.override(config, "command line", episodes_per_task=args.episodes)
     evaluation_command.check_writable(args.json)
+    evaluation_command.warn_of_shortage()
     output = args.output or evaluation_command.new_output(Path("demo"))
     print(
         INTRODUCTION.format(

@@ -28,6 +28,7 @@ from vla_ros import config as yaml_config
 from vla_ros.errors import ConfigError
 from vla_ros.evaluation.record import Evaluation, to_json
 from vla_ros.evaluation.table import text_table
+from vla_ros.node.environment import shared_memory_shortage
 from vla_ros.sim.episode import SimConfig
 
 HELP = "measure a policy's success rate in a simulator over ROS 2"
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         first_initial_state=args.first_initial_state,
     )
     check_writable(args.json)
+    warn_of_shortage()
     evaluation = evaluate(config, args.output or new_output(args.config), args.policy)
     return conclude(evaluation, args.json, "eval")
 
@@ -84,6 +86,13 @@ def check_writable(path: Path | None) -> None:
         path.touch()
     except OSError as error:
         raise ConfigError(f"--json {path}: expected a writable file, got: {error.strerror}") from error
+
+
+def warn_of_shortage() -> None:
+    """Say on stderr what will slow this run down."""
+    shortage = shared_memory_shortage()
+    if shortage:
+        print(f"warning: {shortage}", file=sys.stderr)
 
 
 def new_output(config: Path) -> Path:
