@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_ros.bundle import MANIFEST, REQUIRED_FILES, Bundle
+from vla_ros.bundle import MANIFEST, REQUIRED_FILES, Bundle, manifest_bytes, parse_manifest
 from vla_ros.cli import main
 from vla_ros.errors import BundleError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -37,6 +39,26 @@ def test_one_flipped_bit_anywhere_is_refused(bundle: Path, name: str) -> None:
         with pytest.raises(BundleError, match=rf"{name}: sha256: expected [0-9a-f]{{64}}, got"):
             Bundle.open(bundle)
         data[position] ^= bit
+
+
+def test_every_flipped_bit_of_the_manifest_is_refused(tmp_path: Path) -> None:
+    shipped = json.loads((ROOT / "models/libero-object-tiny" / MANIFEST).read_text())
+    whole = manifest_bytes({**shipped, "tool_versions": {"torch": "2.13.0", "name": "größer"}})
+    manifest_path = tmp_path / MANIFEST
+    parse_manifest(manifest_path, whole)
+    for position in range(len(whole)):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[position] ^= 1 << bit
+            with pytest.raises(BundleError, match=r"manifest\.json: .*expected"):
+                parse_manifest(manifest_path, bytes(data))
+
+
+def test_a_changed_value_of_the_manifest_names_both_hashes(bundle: Path) -> None:
+    text = (bundle / MANIFEST).read_text()
+    (bundle / MANIFEST).write_text(text.replace('"fp32"', '"fp16"'))
+    with pytest.raises(BundleError, match=r"manifest\.json: sha256: expected [0-9a-f]{64}, got [0-9a-f]{64}; copy"):
+        Bundle.open(bundle)
 
 
 @pytest.mark.parametrize("name", REQUIRED_FILES)
@@ -82,7 +104,7 @@ def test_what_is_no_plain_file_is_refused(bundle: Path, tmp_path: Path, kind: st
 def test_a_manifest_cannot_name_files_elsewhere(bundle: Path) -> None:
     manifest = json.loads((bundle / MANIFEST).read_text())
     manifest["files"]["../policy.onnx"] = manifest["files"].pop("policy.onnx")
-    (bundle / MANIFEST).write_text(json.dumps(manifest))
+    (bundle / MANIFEST).write_bytes(manifest_bytes(manifest))
     with pytest.raises(BundleError, match=r"manifest\.json: files: expected MODEL_CARD\.md"):
         Bundle.open(bundle)
 

@@ -1,5 +1,6 @@
 """Strict YAML: what is wrong is said in one line that names file, path, expected and got."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 import pytest
 
 from vla_ros import config
+from vla_ros.contract import PolicyContract
 from vla_ros.errors import ConfigError
 
 
@@ -53,6 +55,10 @@ def test_a_whole_file_becomes_a_frozen_dataclass() -> None:
         ("a: &a [1]\nb: *a", "x.yaml: expected YAML, got: line 2: aliases are not allowed"),
         ("a: !!python/object/apply:os.system [ls]", "x.yaml: expected YAML, got: could not determine a constructor"),
         ("a: [", "x.yaml: expected YAML, got:"),
+        ("? [a, b]\n: 1", "x.yaml: expected YAML, got: line 1: expected a plain key, got a sequence"),
+        ("? {a: b}\n: 1", "x.yaml: expected YAML, got: line 1: expected a plain key, got a mapping"),
+        ("folder: 2026-99-99", "x.yaml: expected YAML, got: month must be in 1..12"),
+        ("folder: !!int ''", "x.yaml: expected YAML, got:"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(text: str, complaint: str) -> None:
@@ -64,3 +70,58 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, complaint: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none.yaml: expected a readable YAML file, got No such file"):
         config.load(tmp_path / "none.yaml", Outer)
+
+
+CONTRACT = {
+    "name": "tiny",
+    "backbone": "qwen3_vl",
+    "recipe": "paper",
+    "camera": {"name": "agentview", "width": 64, "height": 64},
+    "image": {
+        "size_px": 64,
+        "patch_size_px": 16,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    },
+    "prompt": {"template": "qwen_long", "max_tokens": 80},
+    "action": {"frame_id": "base", "rotation": "axis_angle", "control_rate_hz": 20.0},
+    "chunk_size": 4,
+    "statistics_sha256": "0" * 64,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("chunk_size", 0, "chunk_size: expected >= 1, got 0"),
+        ("camera.width", 0, "camera.width: expected >= 1, got 0"),
+        ("camera.height", -1, "camera.height: expected >= 1, got -1"),
+        ("image.size_px", 0, "image.size_px: expected >= 1, got 0"),
+        ("image.patch_size_px", 0, "image.patch_size_px: expected >= 1, got 0"),
+        ("image.merge_size", 0, "image.merge_size: expected >= 1, got 0"),
+        ("image.temporal_patch_size", 0, "image.temporal_patch_size: expected >= 1, got 0"),
+        (
+            "image.mean",
+            [0.5, 0.5, float("nan")],
+            "image.mean: expected a finite number, got (0.5, 0.5, nan)",
+        ),
+        ("image.std", [0.5, 0.5, 0.0], "image.std: expected > 0, got (0.5, 0.5, 0.0)"),
+        ("image.std", [0.5, 0.5, float("nan")], "image.std: expected > 0, got (0.5, 0.5, nan)"),
+        ("prompt.max_tokens", 0, "prompt.max_tokens: expected >= 1, got 0"),
+        ("action.control_rate_hz", 0.0, "action.control_rate_hz: expected a positive number, got 0.0"),
+        ("action.frame_id", "", "action.frame_id: expected a frame name, got an empty string"),
+    ],
+)
+def test_a_contract_out_of_range_names_file_and_path(path: str, value: object, complaint: str) -> None:
+    fields = copy.deepcopy(CONTRACT)
+    config.build(fields, PolicyContract, "policy.yaml")
+    *parents, name = path.split(".")
+    section: dict[str, object] = fields
+    for parent in parents:
+        section = section[parent]  # type: ignore[assignment]
+    section[name] = value
+    with pytest.raises(ConfigError) as error:
+        config.build(fields, PolicyContract, "policy.yaml")
+    assert str(error.value) == f"policy.yaml: {complaint}"

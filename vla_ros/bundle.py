@@ -3,7 +3,7 @@
     policy.yaml       the contract                     statistics.json   of the training actions
     policy.onnx       the graph and its weights        golden.npz        one observation and its actions
     tokenizer.json    the text tokenizer               MODEL_CARD.md     how trained, what measured
-    manifest.json     size and sha256 of every other file, precision, versions, error against torch
+    manifest.json     size and sha256 of every other file, precision, versions, error against torch; its own sha256
 
 Nothing is parsed before its hash is checked: single flipped bits in a weight file load silently otherwise.
 """
@@ -52,6 +52,7 @@ class Manifest:
         precision: of the graph.
         max_action_error: against torch on the golden observation, per action dimension, SI units.
         tool_versions: of what made the bundle.
+        sha256: of everything above, as canonical JSON (sorted keys, no spaces).
     """
 
     format: int
@@ -59,6 +60,7 @@ class Manifest:
     precision: str
     max_action_error: dict[str, float]
     tool_versions: dict[str, str]
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Bundle:
                 f"{path}: expected a policy bundle's folder, got nothing there; see `vla-ros export --help`"
             )
         text = _read_plain_file(path / MANIFEST, MAX_MANIFEST_BYTES)
-        manifest = _parse_manifest(path / MANIFEST, text)
+        manifest = parse_manifest(path / MANIFEST, text)
         _check_names(path, manifest)
         contents = {name: read_verified(path, name, manifest) for name in ("policy.yaml", "statistics.json")}
         for name in set(manifest.files) - set(contents):
@@ -145,16 +147,36 @@ def _read_plain_file(path: Path, limit: int) -> bytes:
         raise BundleError(f"{path}: expected a readable file, got {error.strerror}") from error
 
 
-def _parse_manifest(path: Path, text: bytes) -> Manifest:
+def parse_manifest(path: Path, text: bytes) -> Manifest:
+    """Read the bytes of `manifest.json`; `path` names them in errors.
+
+    Raises:
+        BundleError: they are not, to the bit, what `seal` writes.
+    """
     try:
-        manifest = config.build(json.loads(text), Manifest, str(path))
+        content = json.loads(text)
+        manifest = config.build(content, Manifest, str(path))
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: expected JSON, got: {error}") from error
     except ConfigError as error:
         raise BundleError(str(error)) from error
     if manifest.format != FORMAT:
         raise BundleError(f"{path}: format: expected {FORMAT}, got {manifest.format}; export the policy again")
+    whole = manifest_bytes(content)
+    digest = json.loads(whole)["sha256"]
+    if manifest.sha256 != digest:
+        raise BundleError(f"{path}: sha256: expected {digest}, got {manifest.sha256}; copy the bundle again")
+    if text != whole:  # 1e-08 and 1E-08 are a bit apart, and the same number
+        raise BundleError(f"{path}: expected the text that `vla-ros export` writes, got another spelling of it")
     return manifest
+
+
+def manifest_bytes(content: dict[str, Any]) -> bytes:
+    """The one text of a manifest, with its own sha256 made anew."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    sealed = {**rest, "sha256": hashlib.sha256(canonical.encode()).hexdigest()}
+    return (json.dumps(sealed, indent=2) + "\n").encode()
 
 
 def _check_names(path: Path, manifest: Manifest) -> None:
@@ -207,5 +229,5 @@ def seal(path: Path, precision: str, max_action_error: dict[str, float], tool_ve
         "tool_versions": tool_versions,
     }
     temporary = path / f".{MANIFEST}.partial"
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    temporary.write_bytes(manifest_bytes(manifest))
     os.replace(temporary, path / MANIFEST)

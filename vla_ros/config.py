@@ -1,6 +1,7 @@
 """YAML into frozen dataclasses: the dataclass is the schema, and nothing that it does not know is accepted."""
 
 import dataclasses
+import math
 import types
 import typing
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from vla_ros.errors import ConfigError
+from vla_ros.errors import ConfigError, ContractError
 
 T = TypeVar("T")
 
@@ -24,6 +25,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: expected a plain key, got a {key_node.id}")
             if key_node.value in seen:
                 raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key {key_node.value!r} is given twice")
             seen.add(key_node.value)
@@ -60,7 +63,8 @@ def parse(text: str, source: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError) as error:
+        # PyYAML's own constructors raise the plain ones, e.g. for `2026-99-99` and `!!int ""`
         raise ConfigError(f"{source}: expected YAML, got: {' '.join(str(error).split())}") from error
 
 
@@ -85,7 +89,7 @@ def build(value: Any, cls: type[T], source: str, where: str = "") -> T:
             raise ConfigError(f"{source}: {_join(where, name)}: expected {_name(hints[name])}, got nothing")
     try:
         return cls(**arguments)
-    except ValueError as error:  # a range check of the dataclass's own __post_init__
+    except (ValueError, ContractError) as error:  # a range check of the dataclass's own __post_init__
         raise ConfigError(f"{source}: {_join(where, str(error))}") from error
 
 
@@ -98,8 +102,23 @@ def override(instance: T, source: str, **changes: Any) -> T:
     given = {name: value for name, value in changes.items() if value is not None}
     try:
         return dataclasses.replace(instance, **given)  # type: ignore[type-var]
-    except ValueError as error:
+    except (ValueError, ContractError) as error:
         raise ConfigError(f"{source}: {error}") from error
+
+
+def check_numbers(values: Any, *names: str, least: float | None = None, above: float | None = None) -> None:
+    """For a `__post_init__`: these fields, numbers or tuples of them, are finite and in range.
+
+    Raises:
+        ValueError: one is not finite, smaller than `least` or not larger than `above`.
+    """
+    wanted = "a finite number" if least is above is None else f">= {least}" if above is None else f"> {above}"
+    for name in names:
+        value = getattr(values, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            is_in_range = (least is None or number >= least) and (above is None or number > above)
+            if not (math.isfinite(number) and is_in_range):
+                raise ValueError(f"{name}: expected {wanted}, got {value}")
 
 
 def _convert(value: Any, hint: Any, source: str, where: str) -> Any:

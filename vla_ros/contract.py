@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vla_ros.action import ActionSpace
+from vla_ros.config import check_numbers
 from vla_ros.observation import CameraSpec
 
 
@@ -27,13 +28,14 @@ class ImageSpec:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
+        check_numbers(self, "size_px", "patch_size_px", "merge_size", "temporal_patch_size", least=1)
+        check_numbers(self, "mean")
+        check_numbers(self, "std", above=0)
         if self.size_px % (self.patch_size_px * self.merge_size):
             raise ValueError(
                 f"size_px: expected a multiple of patch_size_px * merge_size = "
                 f"{self.patch_size_px * self.merge_size}, got {self.size_px}"
             )
-        if min(self.std) <= 0:
-            raise ValueError(f"std: expected positive numbers, got {self.std}")
 
     @property
     def patches_per_side(self) -> int:
@@ -58,6 +60,9 @@ class PromptSpec:
 
     template: Literal["qwen_long", "qwen_short"]
     max_tokens: int
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "max_tokens", least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +89,6 @@ class PolicyContract:
     action: ActionSpace
     chunk_size: int
     statistics_sha256: str
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "chunk_size", least=1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.config import check_numbers
 from vla_ros.errors import ObservationError
 
 
@@ -21,6 +22,9 @@ class CameraSpec:
     name: str
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "width", "height", least=1)
 
     def check(self, image: NDArray[np.uint8], source: str) -> None:
         """Refuse an image of any other shape or type: a wrong camera is never resized in silence.

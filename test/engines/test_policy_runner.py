@@ -14,7 +14,7 @@ from test.tiny_policy import INSTRUCTION
 from vla_ros.bundle import seal
 from vla_ros.engines.engine import ENGINES
 from vla_ros.engines.policy_runner import GoldenProbe, PolicyRunner
-from vla_ros.errors import EngineError, ObservationError
+from vla_ros.errors import BundleError, EngineError, ObservationError
 from vla_ros.observation import Observation
 
 
@@ -108,3 +108,31 @@ def test_running_a_policy_leaves_no_telemetry_behind(tiny_bundle: Path, tmp_path
     environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache")}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
+
+
+def test_a_golden_answer_that_is_no_number_is_refused(tiny_bundle: Path, runner: PolicyRunner) -> None:
+    probe = GoldenProbe.from_bytes((tiny_bundle / "golden.npz").read_bytes(), "golden.npz")
+    actions = np.full_like(probe.actions, np.nan)
+    moved = GoldenProbe(image=probe.image, instruction=probe.instruction, actions=actions)
+    with pytest.raises(EngineError, match=r"golden\.npz: x: expected torch's answer within 0\.0001, got nan off"):
+        runner.check_golden(moved, "golden.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("golden.npz", b"", "expected image, instruction_utf8 and actions, got"),
+        ("golden.npz", b"PK\x03\x04 no archive", "expected image, instruction_utf8 and actions, got"),
+        ("tokenizer.json", b"{}", "expected a tokenizer, got"),
+        ("tokenizer.json", b"\xff", "expected a tokenizer, got"),
+    ],
+)
+def test_a_sealed_file_that_is_not_what_its_name_says_is_refused_in_one_line(
+    tiny_bundle: Path, tmp_path: Path, name: str, content: bytes, complaint: str
+) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    (bundle / name).write_bytes(content)
+    seal(bundle, "fp32", {}, {})
+    with pytest.raises(BundleError, match=rf"{name}: {complaint}") as error:
+        PolicyRunner.open(bundle, "onnx_cpu", threads=1)
+    assert "\n" not in str(error.value)

@@ -89,6 +89,7 @@ def test_the_plan_names_three_processes_and_writes_the_effective_files(project: 
     assert plan.commands[BRIDGE][0] == sys.executable
     assert yaml_config.load(project / "out" / "config.yaml", SimConfig) == plan.config
     assert plan.provenance.mode == "lockstep"
+    assert plan.chunk_timeout_s == 5.0
     manifest = (project / "models" / "tiny" / "manifest.json").read_bytes()
     assert plan.provenance.bundle_sha256 == hashlib.sha256(manifest).hexdigest()
 
@@ -111,6 +112,11 @@ def test_parts_that_do_not_fit_are_refused(project: Path) -> None:
     write_bundle(project / "models" / "slow", control_rate_hz=5.0)
     with pytest.raises(ContractError, match=r"robot.yaml: control_rate_hz: expected 5.0 as in models/slow, got 20.0"):
         prepare(config(), Path("out"), Path("models/slow"))
+    Path("robot.yaml").write_text(ROBOT.replace("execution_horizon: 8", "execution_horizon: 11"))
+    complaint = r"robot.yaml: command_gate.execution_horizon: expected <= 10, the chunk_size of models/tiny, got 11"
+    with pytest.raises(ContractError, match=complaint):
+        prepare(config(), Path("out"))
+    Path("robot.yaml").write_text(ROBOT)
     with pytest.raises(ContractError, match=r"models/tiny: camera: expected 256 x 256 px .* got 128 x 128"):
         prepare(config(camera_size_px=256), Path("out"))
     Path("policy.yaml").write_text(POLICY.replace("lockstep: true", "lockstep: false"))

@@ -3,7 +3,9 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import pytest
 
@@ -12,6 +14,9 @@ pytest.importorskip("torch")
 from vla_ros.action import ACTION_NAMES
 from vla_ros.bundle import Bundle
 from vla_ros.cli import main
+from vla_ros.errors import EngineError
+from vla_ros.export.exporter import load_run, measure_parity
+from vla_ros.observation import Observation
 
 
 def test_the_manifest_holds_the_measured_error_against_torch(tiny_bundle: Path) -> None:
@@ -68,3 +73,25 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_is_written(
 def test_the_manifest_names_what_made_the_bundle(tiny_bundle: Path) -> None:
     versions = json.loads((tiny_bundle / "manifest.json").read_text())["tool_versions"]
     assert {"torch", "transformers", "onnx", "onnxruntime", "tokenizers"} <= set(versions)
+
+
+@pytest.mark.parametrize("name", ["statistics.json", "tokenizer.json"])
+def test_a_run_whose_files_are_not_those_of_its_weights_is_refused(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    (run / name).write_bytes((run / name).read_bytes() + b"\n")
+    assert main(["export", str(run), "--output", str(tmp_path / "bundle")]) == 2
+    assert f"{run / name}: sha256: expected " in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_answer_that_is_no_number_is_no_parity(tiny_run: Path) -> None:
+    class Silent:
+        def predict(self, observation: Observation) -> SimpleNamespace:
+            return SimpleNamespace(actions=np.full((4, 7), np.nan, np.float32))
+
+    image = np.zeros((64, 64, 3), np.uint8)
+    observation = Observation(image=image, instruction="turn on the stove", stamp_ns=0)
+    with pytest.raises(EngineError, match=r"policy\.onnx: x: expected torch's answer within 0\.0001, got nan off"):
+        measure_parity(load_run(tiny_run), Silent(), [observation])  # type: ignore[arg-type]

@@ -199,7 +199,8 @@ def test_a_misspelt_parameter_is_one_clear_line(fleet: Fleet) -> None:
     fleet.start_node("command_gate", {**GATE, "chunk_timeout": 1.0})
     assert fleet.wait("command_gate") == 2
     (line,) = fleet.text("command_gate").splitlines()
-    assert line.startswith("command_gate: command_gate: chunk_timeout: expected one of frame_id, rotation, control")
+    file = fleet.folder / "command_gate.yaml"
+    assert line.startswith(f"{file}: chunk_timeout: expected one of frame_id, rotation, control")
 
 
 def test_an_integer_serves_where_a_number_is_meant(fleet: Fleet, probe: Probe) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from vla_ros.errors import ConfigError
-from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file
+from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file, source_of
 
 ROOT = Path(__file__).resolve().parents[2]
 GATE = {
@@ -93,3 +93,24 @@ def test_a_file_for_another_node_is_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"/**/other": {"ros__parameters": {"bundle": "b"}}}))
     with pytest.raises(ConfigError, match=r"expected a section /\*\*/policy_node, got /\*\*/other"):
         read_parameter_file(path, "policy_node", PolicyParameters)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"policy_node:\n  ros__parameters: [1]\n", r"policy_node.ros__parameters: expected a mapping, got \[1\]"),
+        (b"policy_node: \xff\n", "expected UTF-8 text, got invalid start byte"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused_in_one_line(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"p\.yaml: {complaint}"):
+        read_parameter_file(path, "policy_node", PolicyParameters)
+
+
+def test_an_error_names_the_files_that_the_parameters_come_from() -> None:
+    assert source_of(["--ros-args", "--params-file", "a.yaml"], "policy_node") == "a.yaml"
+    assert source_of(["--params-file", "a.yaml", "--params-file", "b.yaml"], "policy_node") == "a.yaml or b.yaml"
+    assert source_of(["--params-file", "a.yaml", "-p", "x:=1"], "policy_node") == "a.yaml or -p"
+    assert source_of(["--ros-args", "-p", "x:=1"], "policy_node") == "policy_node"

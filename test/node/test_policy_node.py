@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -99,8 +100,21 @@ def test_a_refused_instruction_leaves_none_in_force(camera: Camera) -> None:
         camera.instruct(text)
         assert camera.echoes()[-1] == ""
     camera.show(1)
-    camera.probe.until(lambda: any("expected one before the first image" in s for s in camera.states()), "a refusal")
+    camera.show(2, encoding="mono8")
+    deadline = time.monotonic() + 0.5
+    camera.probe.until(lambda: time.monotonic() > deadline)
+    assert camera.states()[-1] == "HOLD: instruction: text: expected <= 1024 bytes, got 1025"
     assert camera.chunks == []
+
+
+def test_without_an_instruction_the_first_image_is_refused(camera: Camera) -> None:
+    camera.show(1)
+    line = "HOLD: instruction: expected one before the first image, got none"
+    camera.probe.until(lambda: line in camera.states(), line)
+    camera.instruct("go")
+    camera.show(2)
+    camera.probe.until(lambda: camera.chunks, "a chunk")
+    assert camera.states()[-1] == "ACTIVE"
 
 
 def test_a_result_for_the_former_instruction_is_discarded(fleet: Fleet, probe: Probe) -> None:
@@ -151,4 +165,11 @@ def test_a_mistake_in_the_parameters_is_one_clear_line(
     fleet.start_node("policy_node", {**POLICY, **parameters})
     assert fleet.wait("policy_node") == code
     assert sum(line in text for text in fleet.text("policy_node").splitlines()) == 1
+    assert "Traceback" not in fleet.text("policy_node")
+
+
+def test_a_missing_parameter_file_is_one_clear_line(fleet: Fleet) -> None:
+    fleet.start("policy_node", "--ros-args", "--params-file", "nonexistent.yaml")
+    assert fleet.wait("policy_node") == 2
+    assert "nonexistent.yaml" in fleet.text("policy_node")
     assert "Traceback" not in fleet.text("policy_node")

@@ -47,8 +47,9 @@ def test_an_instruction_that_training_never_saw_still_encodes(encoder: PromptEnc
 
 @pytest.mark.parametrize("token", QWEN_SPECIAL_TOKENS)
 def test_a_special_token_in_the_instruction_is_refused(encoder: PromptEncoder, token: str) -> None:
-    with pytest.raises(ObservationError, match="special token"):
+    with pytest.raises(ObservationError, match="special token") as error:
         encoder.encode(f"pick {token} up")
+    assert error.value.reason == "special token"
 
 
 def test_what_is_no_instruction_is_refused(encoder: PromptEncoder) -> None:
@@ -57,8 +58,9 @@ def test_what_is_no_instruction_is_refused(encoder: PromptEncoder) -> None:
 
 
 def test_an_instruction_too_long_for_the_graph_is_refused_with_both_numbers(encoder: PromptEncoder) -> None:
-    with pytest.raises(ObservationError, match=r"tokens: expected at most 95 .* got \d+"):
+    with pytest.raises(ObservationError, match=r"tokens: expected at most 95 .* got \d+") as error:
         encoder.encode("x1y2z3 " * 40)
+    assert error.value.reason == "too many tokens"
 
 
 def test_a_tokenizer_without_the_templates_tokens_is_refused() -> None:

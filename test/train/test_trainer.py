@@ -1,13 +1,19 @@
 """The trainer, on real architecture and synthetic demonstrations."""
 
+import hashlib
 import json
+import shutil
 import signal
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
+
+from safetensors.torch import save_file  # noqa: E402
 
 from test.tiny_policy import write_config, write_demonstrations  # noqa: E402
 from vla_ros import config  # noqa: E402
@@ -153,3 +159,57 @@ def test_masked_steps_do_not_count_and_the_loss_is_the_hand_computed_one() -> No
     losses = action_loss(outputs, targets, valid, settings)
     assert losses["arm"].item() == pytest.approx((0.45 + 0.0) / 2)
     assert losses["gripper"].item() == pytest.approx(np.log(2))
+
+
+def test_a_run_does_not_go_on_with_other_demonstrations_and_keeps_its_files(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
+    path, run = write_config(tmp_path / "train.yaml", folder, tmp_path / "run"), tmp_path / "run"
+    assert main(["train", str(path)]) == 0
+    kept = {name: (run / name).read_bytes() for name in checkpoint.COMPANIONS}
+    with h5py.File(folder / "soup_demo.hdf5", "r+") as file:
+        file["data/demo_1/expert_actions"][...] *= 0.5
+        file["data"].attrs["problem_info"] = '{"language_instruction": "polish the unfamiliar kettle"}'
+    capsys.readouterr()
+    assert main(["train", str(path)]) == 2
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("vla-ros train: ")]
+    for name, content in kept.items():
+        assert f"{name} of sha256 {hashlib.sha256(content).hexdigest()}, got " in line
+        assert (run / name).read_bytes() == content
+    assert "put the demonstrations back, or name another `output`" in line
+
+
+def test_a_checkpoint_that_does_not_say_what_belongs_to_it_is_refused(tmp_path: Path) -> None:
+    save_file({"policy/a": torch.zeros(1)}, tmp_path / "c", metadata={"step": "1"})
+    with pytest.raises(DatasetError, match=r"metadata: expected the sha256 of statistics.json and tokenizer.json, got"):
+        checkpoint.load_companions(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "complaint"),
+    [
+        ("", "validate_every", 0, "validate_every: expected >= 1, got 0"),
+        ("", "seed", -1, "seed: expected >= 0, got -1"),
+        ("data", "validation_episodes", 0, "data.validation_episodes: expected >= 1, got 0"),
+        ("data", "phase_weights", {"close": float("nan")}, "data.phase_weights.close: expected >= 0, got nan"),
+        ("policy", "chunk_size", 0, "policy.chunk_size: expected >= 1, got 0"),
+        ("policy", "tokenizer_vocabulary", 0, "policy.tokenizer_vocabulary: expected >= 1, got 0"),
+        ("policy", "head", {"trunk": 32, "widths": [0]}, "policy.head.widths: expected >= 1, got (0,)"),
+        ("objective", "huber_delta", float("inf"), "objective.huber_delta: expected > 0, got inf"),
+        ("objective", "gripper_weight", float("nan"), "objective.gripper_weight: expected >= 0, got nan"),
+        ("objective", "scene_weight", -1.0, "objective.scene_weight: expected >= 0, got -1.0"),
+        ("optimizer", "learning_rate", float("inf"), "optimizer.learning_rate: expected > 0, got inf"),
+        ("optimizer", "weight_decay", float("nan"), "optimizer.weight_decay: expected >= 0, got nan"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_with_its_path(
+    data: Path, tmp_path: Path, section: str, field: str, value: object, complaint: str
+) -> None:
+    path = write_config(tmp_path / "train.yaml", data, tmp_path / "run")
+    fields = yaml.safe_load(path.read_text())
+    (fields[section] if section else fields)[field] = value
+    path.write_text(yaml.safe_dump(fields))
+    with pytest.raises(ConfigError) as error:
+        config.load(path, TrainConfig)
+    assert str(error.value) == f"{path}: {complaint}"

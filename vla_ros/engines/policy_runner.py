@@ -1,6 +1,8 @@
 """Observation in, action chunk out: the whole policy as the robot runs it."""
 
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from vla_ros.processing.prompt import Prompt, PromptEncoder
 
 GOLDEN_TOLERANCE = (1e-4,) * 3 + (1e-3,) * 3 + (0.0,)
 """Per action dimension, m and rad: far above rounding of another CPU, far below what a wrong file does."""
+
+_NPZ_ERRORS = (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise on a file that is no whole, plain NPZ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +50,12 @@ class GoldenProbe:
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str) -> "GoldenProbe":
-        """Raises BundleError if an array is missing."""
+        """Raises BundleError if it is no NPZ or an array is missing."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 text = arrays["instruction_utf8"].tobytes().decode()
                 return cls(image=arrays["image"], instruction=text, actions=arrays["actions"])
-        except (ValueError, KeyError, OSError) as error:
+        except _NPZ_ERRORS as error:
             raise BundleError(f"{source}: expected image, instruction_utf8 and actions, got: {error}") from error
 
 
@@ -67,8 +72,7 @@ class PolicyRunner:
         self.bundle_sha256 = bundle.sha256
         self._engine = engine
         self._normalizer = ActionNormalizer(bundle.statistics)
-        tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
-        self._encoder = PromptEncoder(tokenizer, self.contract.prompt, self.contract.image.image_tokens)
+        self._encoder = PromptEncoder(_read_tokenizer(bundle), self.contract.prompt, self.contract.image.image_tokens)
         self._cached: tuple[str, Prompt] | None = None
 
     @classmethod
@@ -126,10 +130,19 @@ class PolicyRunner:
         """Raises EngineError if the answer differs by more than GOLDEN_TOLERANCE."""
         errors = self.golden_error(probe)
         for name, error, tolerance in zip(ACTION_NAMES, errors, GOLDEN_TOLERANCE, strict=True):
-            if error > tolerance:
+            if not error <= tolerance:  # NaN is no small error
                 raise EngineError(f"{source}: {name}: expected torch's answer within {tolerance}, got {error:.3g} off")
 
     def _prompt(self, instruction: str) -> Prompt:
         if self._cached is None or self._cached[0] != instruction:
             self._cached = (instruction, self._encoder.encode(instruction))
         return self._cached[1]
+
+
+def _read_tokenizer(bundle: Bundle) -> Tokenizer:
+    data = bundle.read("tokenizer.json")
+    try:
+        return Tokenizer.from_str(data.decode())
+    except Exception as error:  # tokenizers raises no narrower class
+        reason = " ".join(str(error).split())
+        raise BundleError(f"{bundle.path / 'tokenizer.json'}: expected a tokenizer, got: {reason}") from error

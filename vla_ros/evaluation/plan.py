@@ -28,11 +28,13 @@ class Plan:
         config: with the command line's changes applied.
         output: folder of all results; holds `config.yaml`, the file that the bridge reads.
         commands: process name to command line, in the order of starting.
+        chunk_timeout_s: after which the gate holds the robot [s].
     """
 
     config: SimConfig
     output: Path
     commands: dict[str, list[str]]
+    chunk_timeout_s: float
     provenance: Provenance
 
 
@@ -75,6 +77,7 @@ def prepare(config: SimConfig, output: Path, bundle: Path | None = None) -> Plan
         config=config,
         output=output,
         commands=node_commands(config, output),
+        chunk_timeout_s=robot.chunk_timeout_s,
         provenance=Provenance(
             bundle=str(opened.path),
             bundle_sha256=opened.sha256,
@@ -139,6 +142,11 @@ def _check_fit(config: SimConfig, policy: PolicyParameters, robot: GateParameter
             f"got {policy.lockstep}"
         )
     bundle.contract.action.check_same(robot.action_space, str(bundle.path), str(config.robot))
+    if robot.execution_horizon > bundle.contract.chunk_size:
+        raise ContractError(
+            f"{config.robot}: command_gate.execution_horizon: expected <= {bundle.contract.chunk_size}, the chunk_size "
+            f"of {bundle.path}, got {robot.execution_horizon}"
+        )
     camera = bundle.contract.camera
     if (camera.width, camera.height) != (config.camera_size_px, config.camera_size_px):
         raise ContractError(

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vla_ros.evaluation.domain import reserved_domain
@@ -16,6 +16,8 @@ from vla_ros.sim.episode import EpisodeResult, SimConfig, read_results
 
 POLL_S = 0.2
 BROKEN_OUTCOMES = ("held", "no_command")
+HOLD_MARGIN_S = 5.0
+"""How much longer than the gate's timeout the bridge may take to record an episode as held [s]."""
 
 
 def evaluate(config: SimConfig, output: Path, bundle: Path | None = None) -> Evaluation:
@@ -29,7 +31,9 @@ def evaluate(config: SimConfig, output: Path, bundle: Path | None = None) -> Eva
     plan = prepare(config, output, bundle)
     started = time.monotonic()
     with reserved_domain() as domain:
-        failure = supervise(plan.commands, child_environment(domain, plan.output / "logs"), plan.config, plan.output)
+        environment = child_environment(domain, plan.output / "logs")
+        hold_s = plan.chunk_timeout_s + HOLD_MARGIN_S
+        failure = supervise(plan.commands, environment, plan.config, plan.output, hold_s)
     failure = failure or wrong_bundle(plan.output / "logs" / f"{POLICY_NODE}.log", plan.provenance.bundle_sha256)
     evaluation = Evaluation(
         config=plan.config,
@@ -53,17 +57,19 @@ def wrong_bundle(log: Path, sha256: str) -> str:
 
 
 def supervise(
-    commands: Mapping[str, list[str]], environment: Mapping[str, str], config: SimConfig, output: Path
+    commands: Mapping[str, list[str]], environment: Mapping[str, str], config: SimConfig, output: Path, hold_s: float
 ) -> str:
     """Start the processes and watch them until the bridge is done; returns why it broke off, or an empty string.
 
-    All processes have ended when this returns or raises.
+    When policy_node dies within an episode, the rest goes on for up to `hold_s` [s], until the gate holds the robot
+    and the bridge has recorded that. All processes have ended when this returns or raises.
     """
     episodes = len(config.tasks) * config.episodes_per_task
     with Processes(output / "logs") as processes:
         for name, command in commands.items():
             processes.start(name, command, environment)
         guard = StallGuard(config)
+        hold = HoldWait(hold_s)
         with ProgressBar(episodes) as bar:
             while True:
                 exited = processes.exited()  # before the results: what a process wrote before it ended is then there
@@ -76,9 +82,27 @@ def supervise(
                     return ""
                 stalled = guard.verdict((len(results), tuple(sorted(current.items()))))
                 failure = _failure(exited, results, stalled, processes.log(BRIDGE))
-                if failure:
+                if failure and not (current and hold.goes_on(exited, results)):
                     return failure
                 time.sleep(POLL_S)
+
+
+class HoldWait:
+    """The time that an episode is given to end as `held` once nothing but policy_node has died."""
+
+    def __init__(self, hold_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+        """Wait for `hold_s` [s] after the death is first seen; `now_s` is monotonic [s]."""
+        self._hold_s = hold_s
+        self._now_s = now_s
+        self._deadline_s: float | None = None
+
+    def goes_on(self, exited: list[Exited], results: list[EpisodeResult]) -> bool:
+        """Whether the episode's end is still to be waited for."""
+        if [process.name for process in exited] != [POLICY_NODE] or _broken(results):
+            return False
+        if self._deadline_s is None:
+            self._deadline_s = self._now_s() + self._hold_s
+        return self._now_s() < self._deadline_s
 
 
 def _failure(exited: list[Exited], results: list[EpisodeResult], stalled: str, bridge_log: Path) -> str:

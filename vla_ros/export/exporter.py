@@ -19,7 +19,7 @@ from vla_ros.action import ACTION_NAMES, ARM_DIM
 from vla_ros.contract import PolicyContract
 from vla_ros.data.libero import LiberoDataset
 from vla_ros.engines.policy_runner import GOLDEN_TOLERANCE, GoldenProbe, PolicyRunner
-from vla_ros.errors import BundleError, ConfigError, EngineError
+from vla_ros.errors import BundleError, ConfigError, DatasetError, EngineError
 from vla_ros.export.onnx import export_onnx
 from vla_ros.observation import Observation
 from vla_ros.policies.vla_policy import VLAPolicy
@@ -63,6 +63,7 @@ def load_run(run: Path) -> TrainedPolicy:
     for name in ("tokenizer.json", "statistics.json"):
         if not (run / name).is_file():
             raise ConfigError(f"{run / name}: expected a file that `vla-ros train` writes, got nothing")
+    check_companions(run)
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     statistics_text = (run / "statistics.json").read_text(encoding="utf-8")
     step, groups = checkpoint.load(run / checkpoint.FILE_NAME)
@@ -76,6 +77,20 @@ def load_run(run: Path) -> TrainedPolicy:
         config=settings,
         step=step,
     )
+
+
+def check_companions(run: Path) -> None:
+    """Refuse statistics or a tokenizer that these weights were not trained with.
+
+    Raises:
+        DatasetError: their sha256 is not the one that the checkpoint names.
+    """
+    for name, expected in checkpoint.load_companions(run / checkpoint.FILE_NAME).items():
+        digest = hashlib.sha256((run / name).read_bytes()).hexdigest()
+        if digest != expected:
+            raise DatasetError(
+                f"{run / name}: sha256: expected {expected} as in {checkpoint.FILE_NAME}, got {digest}; train anew"
+            )
 
 
 def make_contract(settings: TrainConfig, statistics_text: str) -> PolicyContract:
@@ -167,7 +182,7 @@ def measure_parity(trained: TrainedPolicy, runner: PolicyRunner, observations: l
         # a logit within rounding of zero may flip the gripper; the arm has no such edge
         worst = np.maximum(worst, difference.max(axis=0))
     for name, error, tolerance in list(zip(ACTION_NAMES, worst, GOLDEN_TOLERANCE, strict=True))[:ARM_DIM]:
-        if error > tolerance:
+        if not error <= tolerance:  # NaN is no small error
             raise EngineError(f"policy.onnx: {name}: expected torch's answer within {tolerance}, got {error:.3g} off")
     return {name: float(error) for name, error in zip(ACTION_NAMES, worst, strict=True)}
 

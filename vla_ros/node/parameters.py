@@ -2,7 +2,9 @@
 
 import dataclasses
 import fnmatch
+import itertools
 import math
+import sys
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,12 +139,20 @@ def declare(node: "Node", cls: type[T]) -> T:
         for name, value in node.get_parameters_by_prefix("").items()
         if name.split(".")[0] not in ROS_OWN
     }
-    values = config.build(overrides, cls, node.get_name())
+    values = config.build(overrides, cls, source_of(sys.argv[1:], node.get_name()))
     for name in overrides:
         node.undeclare_parameter(name)
     for item in dataclasses.fields(cls):  # type: ignore[arg-type]
         node.declare_parameter(item.name, getattr(values, item.name), _descriptor(item), ignore_override=True)
     return values
+
+
+def source_of(arguments: list[str], node_name: str) -> str:
+    """Where a node's parameters come from, for errors: its parameter files, or its name where there are none."""
+    places = [value for flag, value in itertools.pairwise(arguments) if flag == "--params-file"]
+    if places and any(flag in ("-p", "--param") for flag in arguments):
+        places.append("-p")
+    return " or ".join(places) or node_name
 
 
 def read_parameter_file(path: Path, node_name: str, cls: type[T]) -> T:
@@ -155,6 +165,8 @@ def read_parameter_file(path: Path, node_name: str, cls: type[T]) -> T:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: expected a readable parameter file, got {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8 text, got {error.reason}") from error
     content = config.parse(text, str(path))
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: top level: expected a mapping of node names, got {content!r}")
@@ -166,7 +178,10 @@ def read_parameter_file(path: Path, node_name: str, cls: type[T]) -> T:
         section = content[pattern]
         if not isinstance(section, dict) or set(section) != {"ros__parameters"}:
             raise ConfigError(f"{path}: {pattern}: expected exactly one key, ros__parameters, got {section!r}")
-        values.update(section["ros__parameters"] or {})
+        given = section["ros__parameters"] or {}
+        if not isinstance(given, dict):
+            raise ConfigError(f"{path}: {pattern}.ros__parameters: expected a mapping, got {given!r}")
+        values.update(given)
     own = {key: value for key, value in values.items() if key not in ROS_OWN}
     return config.build(own, cls, str(path), f"{patterns[-1]}.ros__parameters")
 

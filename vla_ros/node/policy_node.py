@@ -24,6 +24,7 @@ from vla_ros.processing.instruction import check_instruction
 NAME = "policy_node"
 MAX_FAILURES = 3
 """Inference exceptions in a row after which the node takes itself out of service."""
+NO_INSTRUCTION = ObservationError("instruction: expected one before the first image, got none", "no instruction")
 
 OpenPolicy = Callable[[Path, str, int], Policy]
 
@@ -53,6 +54,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         self._gate: ObservationGate | None = None
         self._filter = RepeatFilter(time.monotonic_ns)
         self._instruction = ""
+        self._no_instruction = NO_INSTRUCTION
         self._epoch = 0
         self._failures = 0
         self._is_active = False
@@ -120,12 +122,14 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
 
     def _on_instruction(self, message: String) -> None:
         text = message.data
+        self._no_instruction = NO_INSTRUCTION
         try:
             check_instruction(text)
             if self._policy is not None:
                 self._policy.admit_instruction(text)
         except ObservationError as error:
-            self._refuse(error.reason, str(error))
+            self._no_instruction = error
+            self._refuse(error)
             text = ""
         if text != self._instruction or not text:
             self._instruction = text
@@ -149,14 +153,14 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             self._on_repeated_image()
             return
         if not self._instruction:
-            self._refuse("no instruction", "instruction: expected one before the first image, got none")
+            self._refuse(self._no_instruction)  # one that was refused stays the reason
             return
         if self._observation is not None and frame.stamp_ns < self._observation.stamp_ns and self.values.lockstep:
             self._forget()  # the simulator was reset: an answer to its former life would be from the future
         try:
             image = self._gate.admit(frame)
         except ObservationError as refusal:
-            self._refuse(refusal.reason, str(refusal))
+            self._refuse(refusal)
             return
         self._answer = None
         self._observation = Observation(image=image, instruction=self._instruction, stamp_ns=frame.stamp_ns)
@@ -169,11 +173,11 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         elif self._failures and self._worker is not None and self._observation is not None:
             self._worker.offer(self._observation, self._epoch)
 
-    def _refuse(self, kind: str, line: str) -> None:
-        if self._filter.passes(kind):
-            self.get_logger().warning(f"refused: {line}")
+    def _refuse(self, error: ObservationError) -> None:
+        if self._filter.passes(error.reason):
+            self.get_logger().warning(f"refused: {error}")
         if self._is_active:
-            self.show_state(f"HOLD: {line}")
+            self.show_state(f"HOLD: {error}")
 
     # ---- out ----
 

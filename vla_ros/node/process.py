@@ -58,11 +58,11 @@ def run_node(
     parser = argparse.ArgumentParser(
         prog=name, description=description, epilog=f"Parameters: {name} --ros-args --params-file FILE"
     )
-    parser.parse_args(remove_ros_args([name, *arguments])[1:])
     stop = stop_on_signals()
     executor = None
     node = None
     try:
+        parser.parse_args(remove_ros_args([name, *arguments])[1:])
         init(arguments)
         node = make_node()
         executor = SingleThreadedExecutor()
@@ -72,7 +72,7 @@ def run_node(
         _spin(executor, node, stop)
         return 0
     except VlaRosError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)  # it names its file, or the node
         return 2
     except RuntimeError as error:  # rcl's own, of which the classes are private: bad arguments, an unreadable file
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)

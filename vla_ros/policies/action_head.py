@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_ros.action import ARM_DIM
+from vla_ros.config import check_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,9 @@ class HeadConfig:
 
     trunk: int = 1024
     widths: tuple[int, ...] = (1024, 512, 256)
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "trunk", "widths", least=1)
 
 
 class ActionHead(nn.Module):

@@ -77,7 +77,8 @@ class PromptEncoder:
         if len(ids) + 1 > self._spec.max_tokens:
             raise ObservationError(
                 f"instruction: tokens: expected at most {self._spec.max_tokens - 1} with the prompt's own, "
-                f"got {len(ids)}"
+                f"got {len(ids)}",
+                "too many tokens",
             )
         padding = [self._pad_id] * (self._spec.max_tokens - len(ids))
         return Prompt(np.array(ids + padding, dtype=np.int64), query_index=len(ids))
@@ -89,7 +90,9 @@ class PromptEncoder:
         own = self._tokenizer.encode(self._after.replace("{instruction}", "x"), add_special_tokens=False)
         if forged or self._count_added(around.ids) != self._count_added(own.ids):
             names = sorted(str(self._tokenizer.id_to_token(i)) for i in forged) or ["a part of one"]
-            raise ObservationError(f"instruction: expected plain text, got the special token {', '.join(names)}")
+            raise ObservationError(
+                f"instruction: expected plain text, got the special token {', '.join(names)}", "special token"
+            )
 
     def _count_added(self, ids: list[int]) -> int:
         return sum(i in self._added_ids for i in ids)

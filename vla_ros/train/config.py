@@ -1,10 +1,12 @@
 """The schema of `config/train/*.yaml`."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from vla_ros.action import ActionSpace
+from vla_ros.config import check_numbers
 from vla_ros.contract import ImageSpec, PromptSpec
 from vla_ros.data.augmentation import AugmentationConfig
 from vla_ros.observation import CameraSpec
@@ -25,6 +27,12 @@ class DataConfig:
     validation_episodes: int
     phase_weights: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "validation_episodes", least=1)
+        for phase, weight in self.phase_weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"phase_weights.{phase}: expected >= 0, got {weight}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
@@ -44,6 +52,9 @@ class PolicyConfig:
     action: ActionSpace
     chunk_size: int
 
+    def __post_init__(self) -> None:
+        check_numbers(self, "tokenizer_vocabulary", "chunk_size", least=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveConfig:
@@ -60,8 +71,8 @@ class ObjectiveConfig:
     scene_weight: float
 
     def __post_init__(self) -> None:
-        if not self.huber_delta > 0:
-            raise ValueError(f"huber_delta: expected > 0, got {self.huber_delta}")
+        check_numbers(self, "huber_delta", above=0)
+        check_numbers(self, "gripper_weight", "scene_weight", least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +88,8 @@ class OptimizerConfig:
     ema_decay: float
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate", "gradient_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected > 0, got {getattr(self, name)}")
+        check_numbers(self, "steps", "batch_size", "learning_rate", "gradient_clip", above=0)
+        check_numbers(self, "weight_decay", least=0)
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay: expected in [0, 1), got {self.ema_decay}")
         if not 0 <= self.warmup_steps < self.steps:
@@ -107,3 +117,7 @@ class TrainConfig:
     augmentation: AugmentationConfig
     objective: ObjectiveConfig
     optimizer: OptimizerConfig
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "seed", least=0)
+        check_numbers(self, "validate_every", least=1)

@@ -36,6 +36,11 @@ class TrainingData:
     tokenizer: Tokenizer
     statistics: Statistics
 
+    @property
+    def companions(self) -> dict[str, str]:
+        """The texts of `statistics.json` and `tokenizer.json`."""
+        return {"statistics.json": self.statistics.to_json(), "tokenizer.json": self.tokenizer.to_str(pretty=True)}
+
 
 def load_data(config: TrainConfig) -> TrainingData:
     """Read the demonstrations into memory and split off whole episodes for validation.
@@ -72,6 +77,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, data: TrainingData) -> None:
         self.config = config
+        self.companions = checkpoint.digest_of(data.companions)
         self.device = torch.device(config.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device: expected a CUDA GPU that PyTorch can use, got none; set `device: cpu`")
@@ -226,7 +232,7 @@ class Trainer:
         groups = {"policy": self.policy.state_dict(), "ema": self.ema.state_dict()}
         if self.scene is not None:
             groups["scene"] = self.scene.state_dict()
-        checkpoint.save(self.config.output / checkpoint.FILE_NAME, self.step, groups, self.optimizer)
+        checkpoint.save(self.config.output / checkpoint.FILE_NAME, self.step, groups, self.optimizer, self.companions)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same config."""
