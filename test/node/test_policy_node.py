@@ -124,6 +124,7 @@ def test_a_result_for_the_former_instruction_is_discarded(fleet: Fleet, probe: P
     camera.instruct("go")
     camera.show(1)
     camera.instruct("something else")
+    (fleet.folder / "release").touch()
     camera.show(2)
     camera.probe.until(lambda: camera.chunks, "a chunk")
     assert [message.header.stamp.nanosec for message in camera.chunks] == [2]

@@ -31,6 +31,7 @@ from vla_ros.node.messages import (
 )
 from vla_ros.node.parameters import GateParameters
 from vla_ros.node.process import run_node
+from vla_ros.node.publish import publish
 
 NAME = "command_gate"
 POLL_S = 0.02
@@ -237,14 +238,14 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
     def _publish(self, stamp_ns: int, command: Command) -> None:
         self._last_stamp_ns = stamp_ns
         space = self.values.action_space
-        self._twists.publish(twist_from_command(command, stamp_ns, space.frame_id, space.control_rate_hz))
+        publish(self, self._twists, twist_from_command(command, stamp_ns, space.frame_id, space.control_rate_hz))
         # a driver may not know what to do with an empty gripper message; the simulator's bridge waits for one
         if command.gripper is not None or self.values.lockstep:
-            self._grippers.publish(joint_state_from_command(command, stamp_ns))
+            publish(self, self._grippers, joint_state_from_command(command, stamp_ns))
 
     def _publish_echo(self) -> None:
         if self._is_active:
-            self._echo.publish(String(data=self._state.agreed_instruction))
+            publish(self, self._echo, String(data=self._state.agreed_instruction))
 
     def _watch(self) -> None:
         """Once a second: is this still the only node that commands the robot?"""
@@ -262,7 +263,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         status.values = [KeyValue(key=key, value=str(value)) for key, value in counts.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = stamp_from_ns(self.get_clock().now().nanoseconds)
-        self._diagnostics.publish(message)
+        publish(self, self._diagnostics, message)
 
 
 def main(arguments: list[str] | None = None) -> int:

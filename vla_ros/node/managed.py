@@ -10,6 +10,7 @@ from std_msgs.msg import String
 
 from vla_ros.errors import VlaRosError
 from vla_ros.node import parameters, qos
+from vla_ros.node.publish import publish
 
 P = TypeVar("P", parameters.PolicyParameters, parameters.GateParameters)
 
@@ -41,8 +42,8 @@ class ManagedLifecycleNode(LifecycleNode, Generic[P]):
         """Publish the state if it changed."""
         if text == self._state_text:
             return
-        self._state_text = text
-        self._state_publisher.publish(String(data=text))
+        if publish(self, self._state_publisher, String(data=text)):
+            self._state_text = text
         self.get_logger().info(f"state: {text}")
 
     def configure(self) -> None:

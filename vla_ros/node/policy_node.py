@@ -18,6 +18,7 @@ from vla_ros.node.messages import frame_from_image, trajectory_from_chunk
 from vla_ros.node.parameters import PolicyParameters
 from vla_ros.node.policy_worker import Inference, Policy, PolicyWorker
 from vla_ros.node.process import run_node
+from vla_ros.node.publish import publish
 from vla_ros.observation import Observation
 from vla_ros.processing.instruction import check_instruction
 
@@ -94,7 +95,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
         self._is_active, self._failures = True, 0
-        self._echo.publish(String(data=self._instruction))
+        publish(self, self._echo, String(data=self._instruction))
         self.show_state("ACTIVE")
         return result
 
@@ -136,7 +137,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             self._forget()
         if text and self._is_active:
             self.show_state("ACTIVE")
-        self._echo.publish(String(data=text))
+        publish(self, self._echo, String(data=text))
 
     def _forget(self) -> None:
         """Results for the former instruction are worth nothing any more, those in the making included."""
@@ -169,7 +170,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
     def _on_repeated_image(self) -> None:
         """A simulator that waits sends its image again: answer with the same chunk, or try again what failed."""
         if self._answer is not None:
-            self._chunks.publish(self._answer)
+            publish(self, self._chunks, self._answer)
         elif self._failures and self._worker is not None and self._observation is not None:
             self._worker.offer(self._observation, self._epoch)
 
@@ -197,7 +198,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             self._on_failure(str(error))
             return
         self._answer = trajectory_from_chunk(inference.chunk)
-        self._chunks.publish(self._answer)
+        publish(self, self._chunks, self._answer)
         self.show_state("ACTIVE")
 
     def _check(self, inference: Inference) -> None:

@@ -187,10 +187,10 @@ def main(
         configuration or a missing node; 130 when interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    args = _parse(arguments)
     stop = stop_on_signals()
     simulator: Simulator | None = None
     try:
+        args = _parse(arguments)
         sim = config.load(args.config, SimConfig)
         if args.episodes is not None:
             if args.episodes < 1:
@@ -202,6 +202,9 @@ def main(
         return bridge.run(stop, args.connect_timeout_s)
     except VlaRosError as error:
         print(f"{NAME}: error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:  # rcl's own, of which the classes are private: bad ROS arguments
+        print(f"{NAME}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{NAME}: interrupted", file=sys.stderr)

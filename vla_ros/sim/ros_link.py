@@ -16,6 +16,7 @@ from std_msgs.msg import String
 from vla_ros.errors import SimulatorError
 from vla_ros.node import qos
 from vla_ros.node.messages import command_from_messages, image_from_pixels, ns_from_stamp, stamp_from_ns
+from vla_ros.node.publish import publish
 from vla_ros.sim.lockstep import Reply
 
 RESEND_S = 1.0
@@ -93,7 +94,7 @@ class RosLink(Node):
         while not is_answered():
             if time.monotonic() > deadline:
                 return f"no answer to the instruction for {self._answer_timeout_s:g} s: {self._states()}"
-            self._instructions.publish(String(data=text))
+            publish(self, self._instructions, String(data=text))
             self._wait(is_answered, RESEND_S)
         if self._is_agreed(text):
             return ""
@@ -108,8 +109,8 @@ class RosLink(Node):
         deadline = start + self._answer_timeout_s
         while time.monotonic() < deadline and not self._is_gone():
             if picture is not None:
-                self._images.publish(picture)
-            self._clocks.publish(clock)
+                publish(self, self._images, picture)
+            publish(self, self._clocks, clock)
             patience_s = min(RESEND_S, deadline - time.monotonic())
             self._wait(lambda: self._has_answer(stamp_ns) or self._is_gone(), patience_s)
             if self._has_answer(stamp_ns):
