@@ -32,8 +32,8 @@ def make_contract(size_px: int = 32) -> PolicyContract:
 
 
 class StubPolicy:
-    """Moves about 5 mm a step; the engine's name says how: ok, raise, not_a_number, hang, wrong_frame, or pause until
-    there is a file `release`."""
+    """Moves about 5 mm a step; the engine's name says how: ok, raise, not_a_number, hang, wrong_frame, or pause: it
+    makes a file `started` and waits for a file `release`."""
 
     def __init__(self, behaviour: str = "ok") -> None:
         self.contract = make_contract()
@@ -46,8 +46,10 @@ class StubPolicy:
     def predict(self, observation: Observation) -> ActionChunk:
         if self._behaviour == "raise":
             raise RuntimeError("out of memory, says the stub")
-        while self._behaviour == "pause" and not Path("release").exists():
-            time.sleep(0.01)
+        if self._behaviour == "pause":
+            Path("started").touch()
+            while not Path("release").exists():
+                time.sleep(0.01)
         if self._behaviour == "hang":
             time.sleep(3600.0)
         seed = int(observation.image.astype(np.int64).sum()) + len(observation.instruction)

@@ -123,6 +123,7 @@ def test_a_result_for_the_former_instruction_is_discarded(fleet: Fleet, probe: P
     camera.connect()
     camera.instruct("go")
     camera.show(1)
+    probe.until((fleet.folder / "started").exists, "the inference")
     camera.instruct("something else")
     (fleet.folder / "release").touch()
     camera.show(2)

@@ -172,7 +172,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         default=CONNECT_S,
         help="how long to wait for policy_node and command_gate at start (default: %(default)s s)",
     )
-    return parser.parse_args(remove_ros_args([NAME, *arguments])[1:])
+    try:
+        own = remove_ros_args([NAME, *arguments])[1:]
+    except RuntimeError as error:  # rcl's own, of which the class is private
+        raise ConfigError(f"command line: {' '.join(str(error).split())}") from error
+    return parser.parse_args(own)
 
 
 def main(
@@ -202,9 +206,6 @@ def main(
         return bridge.run(stop, args.connect_timeout_s)
     except VlaRosError as error:
         print(f"{NAME}: error: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:  # rcl's own, of which the classes are private: bad ROS arguments
-        print(f"{NAME}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{NAME}: interrupted", file=sys.stderr)
