@@ -40,14 +40,21 @@ def load(path: Path | str, cls: type[T]) -> T:
     Raises:
         ConfigError: no such file, not YAML, an unknown, missing or ill-typed key, or a value out of its range.
     """
-    path = Path(path)
+    return loads(read_text(Path(path), "YAML file"), cls, str(path))
+
+
+def read_text(path: Path, kind: str) -> str:
+    """The text of a file that the user named; `kind` is what it should be, for the error.
+
+    Raises:
+        ConfigError: it cannot be read, or is no UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: expected a readable YAML file, got {error.strerror}") from error
+        raise ConfigError(f"{path}: expected a readable {kind}, got {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected UTF-8 text, got {error.reason}") from error
-    return loads(text, cls, str(path))
 
 
 def loads(text: str, cls: type[T], source: str) -> T:

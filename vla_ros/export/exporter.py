@@ -131,7 +131,7 @@ def export_bundle(run: Path, output: Path, model_card: Path | None, frames: int)
     observations = read_observations(trained.config, frames)
     golden = observations[len(observations) // 2]
     probe = GoldenProbe(image=golden.image, instruction=golden.instruction, actions=trained.predict(golden))
-    card = _read_card(model_card) if model_card else describe(trained)
+    card = config.read_text(model_card, "Markdown file") if model_card else describe(trained)
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         staged = Path(temporary)
@@ -150,13 +150,6 @@ def export_bundle(run: Path, output: Path, model_card: Path | None, frames: int)
         for name in (*bundle.REQUIRED_FILES, bundle.MANIFEST):
             (staged / name).replace(output / name)
     return errors
-
-
-def _read_card(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected a Markdown file, got: {error}") from error
 
 
 def read_observations(settings: TrainConfig, frames: int) -> list[Observation]:

@@ -65,7 +65,6 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self._config: GateConfig | None = None
         self._lockstep: LockstepGate | None = None
         self._state = GateState()
-        self._inbox = Inbox()
         self._instruction: str | None = None
         self._policy_instruction: str | None = None
         self._is_pressed: bool | None = None
@@ -107,7 +106,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         result = super().on_activate(state)
         assert self._config is not None
         # what came before the activation is forgotten, but for the two latched words
-        self._state, self._inbox = GateState(), Inbox()
+        self._state = GateState()
         self._lockstep = LockstepGate(self._config) if self.values.lockstep else None
         period_s = POLL_S if self.values.lockstep else 1 / self.values.control_rate_hz
         on_timer = self._on_poll if self.values.lockstep else self._on_tick

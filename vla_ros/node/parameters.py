@@ -161,13 +161,7 @@ def read_parameter_file(path: Path, node_name: str, cls: type[T]) -> T:
     Raises:
         ConfigError: no such file or node in it, an unknown, missing or ill-typed parameter, or a value out of range.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a readable parameter file, got {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8 text, got {error.reason}") from error
-    content = config.parse(text, str(path))
+    content = config.parse(config.read_text(path, "parameter file"), str(path))
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: top level: expected a mapping of node names, got {content!r}")
     values: dict[str, Any] = {}

@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vla_ros.action import ARM_DIM, Command
+from vla_ros.config import check_numbers
 from vla_ros.data.libero import CONTROL_RATE_HZ, Recording, libero_from_si, merge_files, si_from_libero, write_file
 from vla_ros.errors import ConfigError, SimulatorError
 from vla_ros.sim import expert
@@ -63,9 +64,7 @@ class DemosConfig:
     jitter: Jitter = field(default_factory=Jitter)
 
     def __post_init__(self) -> None:
-        for name in ("episodes_per_task", "workers", "image_size_px", "max_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_numbers(self, "episodes_per_task", "workers", "image_size_px", "max_steps", least=1)
         if not self.tasks or min(self.tasks) < 0:
             raise ValueError(f"tasks: expected task numbers, got {list(self.tasks)}")
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vla_ros.config import check_numbers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimConfig:
@@ -43,16 +45,9 @@ class SimConfig:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ValueError("tasks: expected at least one task index, got none")
-        for name, least in (
-            ("episodes_per_task", 1),
-            ("first_initial_state", 0),
-            ("camera_size_px", 1),
-            ("video_every_n_steps", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: expected >= {least}, got {getattr(self, name)}")
-        if not self.answer_timeout_s > 0:
-            raise ValueError(f"answer_timeout_s: expected > 0, got {self.answer_timeout_s}")
+        check_numbers(self, "episodes_per_task", "camera_size_px", least=1)
+        check_numbers(self, "first_initial_state", "video_every_n_steps", least=0)
+        check_numbers(self, "answer_timeout_s", above=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.action import ARM_DIM
+from vla_ros.config import check_numbers
 from vla_ros.errors import SimulatorError
 from vla_ros.sim.libero import LiberoSimulator
 from vla_ros.sim.simulator import SimTask
@@ -37,8 +38,7 @@ class Noise:
     rotation_share: float = 0.3
 
     def __post_init__(self) -> None:
-        if min(self.white, self.burst, self.burst_probability, self.rotation_share) < 0:
-            raise ValueError("white: expected numbers >= 0, got a negative one in noise")
+        check_numbers(self, "white", "burst", "burst_probability", "rotation_share", least=0)
         if not 1 <= self.burst_min_steps <= self.burst_max_steps:
             raise ValueError(f"burst_min_steps: expected 1 to burst_max_steps, got {self.burst_min_steps}")
 
@@ -62,8 +62,7 @@ class Jitter:
     joint_rad: float = 0.02
 
     def __post_init__(self) -> None:
-        if min(self.target_m, self.goal_m, self.distractor_m, self.clearance_m, self.joint_rad) < 0:
-            raise ValueError("target_m: expected numbers >= 0, got a negative one in jitter")
+        check_numbers(self, "target_m", "goal_m", "distractor_m", "clearance_m", "joint_rad", least=0)
 
 
 class NoiseSource:
