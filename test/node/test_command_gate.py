@@ -118,6 +118,7 @@ def test_an_emergency_stop_is_latched_until_reset(robot: Robot) -> None:
     robot.stops.publish(Bool(data=False))
     robot.probe.until(lambda: (granted := call(robot, reset)) and granted.success, "the reset")
     robot.until_state("ARMED: reset by the operator")
+    robot.probe.until(lambda: robot.agreed()[-1] == "", "the news that no instruction is in force")
 
 
 @pytest.mark.parametrize("profile", [qos.RELIABLE, qos.BEST_EFFORT])

@@ -176,6 +176,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._receive(Inbox(reset=True))
+        self._publish_echo()  # a reset forgets the instruction
         self._watch()
         response.success = self._is_active and self._state.mode is not Mode.FAULT
         response.message = self._state.text
