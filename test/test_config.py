@@ -38,6 +38,38 @@ def test_a_whole_file_becomes_a_frozen_dataclass() -> None:
     )
 
 
+def test_a_mapping_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/inner.yaml").write_text("{rate_hz: 5, mode: half}")
+    (tmp_path / "outer.yaml").write_text("inner: parts/inner.yaml")
+    assert config.load(tmp_path / "outer.yaml", Outer) == Outer(inner=Inner(rate_hz=5.0, mode="half"))
+
+
+def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text("rate_hz: 0")
+    (tmp_path / "outer.yaml").write_text("inner: inner.yaml")
+    with pytest.raises(ConfigError) as error:
+        config.load(tmp_path / "outer.yaml", Outer)
+    assert str(error.value) == f"{tmp_path / 'inner.yaml'}: rate_hz: expected > 0, got 0.0"
+
+
+def test_a_missing_included_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "outer.yaml").write_text("inner: gone.yaml")
+    with pytest.raises(ConfigError, match=r"gone\.yaml: expected a readable YAML file, got No such file"):
+        config.load(tmp_path / "outer.yaml", Outer)
+
+
+def test_text_without_a_file_includes_nothing() -> None:
+    """A bundle's contract comes from strangers: it must not make anyone read another file."""
+    with pytest.raises(ConfigError, match="inner: expected a mapping, got str '/etc/x.yaml'"):
+        config.loads("inner: /etc/x.yaml", Outer, "policy.yaml")
+
+
+def test_what_is_dumped_loads_back_to_the_same() -> None:
+    outer = Outer(inner=Inner(rate_hz=2.5, mode="half"), names=("a", "1"), weights={"x": 1.0}, folder=Path("a/b"))
+    assert config.loads(config.dumps(outer), Outer, "x.yaml") == outer
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

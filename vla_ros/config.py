@@ -1,4 +1,7 @@
-"""YAML into frozen dataclasses: the dataclass is the schema, and nothing that it does not know is accepted."""
+"""YAML into frozen dataclasses: the dataclass is the schema, and nothing that it does not know is accepted.
+
+Where a mapping is expected, the path of a YAML file that holds it, relative to the file at hand, does as well.
+"""
 
 import dataclasses
 import math
@@ -40,7 +43,8 @@ def load(path: Path | str, cls: type[T]) -> T:
     Raises:
         ConfigError: no such file, not YAML, an unknown, missing or ill-typed key, or a value out of its range.
     """
-    return loads(read_text(Path(path), "YAML file"), cls, str(path))
+    text = read_text(Path(path), "YAML file")
+    return build(parse(text, str(path)), cls, str(path), folder=Path(path).parent)
 
 
 def read_text(path: Path, kind: str) -> str:
@@ -58,8 +62,23 @@ def read_text(path: Path, kind: str) -> str:
 
 
 def loads(text: str, cls: type[T], source: str) -> T:
-    """Read YAML text into `cls`; `source` names its origin in errors."""
+    """Read YAML text, which may name no other file, into `cls`; `source` names its origin in errors."""
     return build(parse(text, source), cls, source)
+
+
+def dumps(instance: Any) -> str:
+    """A dataclass as YAML text that `loads` reads back; files that it was loaded from are part of it."""
+    return str(yaml.safe_dump(_plain(instance), sort_keys=False, width=120))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def parse(text: str, source: str) -> Any:
@@ -75,8 +94,11 @@ def parse(text: str, source: str) -> Any:
         raise ConfigError(f"{source}: expected YAML, got: {' '.join(str(error).split())}") from error
 
 
-def build(value: Any, cls: type[T], source: str, where: str = "") -> T:
+def build(value: Any, cls: type[T], source: str, where: str = "", folder: Path | None = None) -> T:
     """Fill the dataclass `cls` from a mapping.
+
+    Args:
+        folder: where paths of included YAML files start; None refuses them.
 
     Raises:
         ConfigError: names the file, the dotted path, what was expected and what was found.
@@ -91,7 +113,7 @@ def build(value: Any, cls: type[T], source: str, where: str = "") -> T:
     arguments = {}
     for name, field in fields.items():
         if name in value:
-            arguments[name] = _convert(value[name], hints[name], source, _join(where, name))
+            arguments[name] = _convert(value[name], hints[name], source, _join(where, name), folder)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{source}: {_join(where, name)}: expected {_name(hints[name])}, got nothing")
     try:
@@ -128,16 +150,18 @@ def check_numbers(values: Any, *names: str, least: float | None = None, above: f
                 raise ValueError(f"{name}: expected {wanted}, got {value}")
 
 
-def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
+def _convert(value: Any, hint: Any, source: str, where: str, folder: Path | None) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:  # handed on to a library that checks it itself
         return value
     if dataclasses.is_dataclass(hint):
-        return build(value, typing.cast(type, hint), source, where)
+        if folder is not None and isinstance(value, str) and value.endswith(".yaml"):
+            return load(folder / value, typing.cast(type, hint))
+        return build(value, typing.cast(type, hint), source, where, folder)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), source, where)
+        return _convert(value, next(a for a in arguments if a is not type(None)), source, where, folder)
     if origin is typing.Literal:
         if value in arguments:
             return value
@@ -147,10 +171,13 @@ def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
             arguments = (arguments[0],) * len(value)
         if len(value) == len(arguments):
             items = zip(value, arguments, strict=True)
-            return tuple(_convert(v, a, source, f"{where}[{i}]") for i, (v, a) in enumerate(items))
+            return tuple(_convert(v, a, source, f"{where}[{i}]", folder) for i, (v, a) in enumerate(items))
     if origin is dict and isinstance(value, dict):
+        key_hint, item_hint = arguments
         return {
-            _convert(k, arguments[0], source, f"{where} key"): _convert(v, arguments[1], source, _join(where, str(k)))
+            _convert(k, key_hint, source, f"{where} key", folder): _convert(
+                v, item_hint, source, _join(where, str(k)), folder
+            )
             for k, v in value.items()
         }
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

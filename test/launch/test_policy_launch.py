@@ -37,7 +37,7 @@ def generate_test_description() -> LaunchDescription:
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(ROOT / "launch/policy.launch.py")),
         launch_arguments={
-            "policy": str(ROOT / "config/policy/libero_object_tiny.yaml"),
+            "policy": str(ROOT / "config/node/libero_object_tiny.yaml"),
             "robot": str(ROOT / "config/robot/libero.yaml"),
             "bundle": str(ROOT / "models/libero-object-tiny"),
             "instruction": "/what_to_do",

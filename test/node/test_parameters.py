@@ -30,7 +30,7 @@ def read(tmp_path: Path, name: str, cls: type, parameters: dict[str, Any]) -> An
 def test_the_shipped_parameter_files_are_valid() -> None:
     for path in sorted((ROOT / "config/robot").glob("*.yaml")):
         read_parameter_file(path, "command_gate", GateParameters)
-    for path in sorted((ROOT / "config/policy").glob("*.yaml")):
+    for path in sorted((ROOT / "config/node").glob("*.yaml")):
         read_parameter_file(path, "policy_node", PolicyParameters)
 
 

@@ -71,8 +71,14 @@ class PolicyRunner:
         self.contract: PolicyContract = bundle.contract
         self.bundle_sha256 = bundle.sha256
         self._engine = engine
-        self._normalizer = ActionNormalizer(bundle.statistics)
-        self._encoder = PromptEncoder(_read_tokenizer(bundle), self.contract.prompt, self.contract.image.image_tokens)
+        self._normalizer = ActionNormalizer(bundle.statistics, self.contract.arm_bounds, self.contract.recipe)
+        self._encoder = PromptEncoder(
+            _read_tokenizer(bundle),
+            self.contract.prompt,
+            self.contract.image.image_tokens,
+            self.contract.recipe,
+            self.contract.action_queries,
+        )
         self._cached: tuple[str, Prompt] | None = None
 
     @classmethod

@@ -1,14 +1,21 @@
 """Backbone families by name: the only place that knows them all."""
 
-from typing import Any
+from importlib import import_module
 
-from vla_ros.contract import ImageSpec
+from vla_ros.contract import BackboneName
 from vla_ros.policies.backbone import Backbone
-from vla_ros.policies.qwen3_vl import Qwen3VLBackbone
 
-FAMILIES: dict[str, type[Backbone]] = {"qwen3_vl": Qwen3VLBackbone}
+FAMILIES: dict[BackboneName, tuple[str, str]] = {
+    "paligemma": ("vla_ros.policies.paligemma", "PaliGemmaBackbone"),
+    "kosmos2": ("vla_ros.policies.kosmos2", "Kosmos2Backbone"),
+    "qwen2_5_vl": ("vla_ros.policies.qwen2_5_vl", "Qwen2_5VLBackbone"),
+    "qwen3_vl": ("vla_ros.policies.qwen3_vl", "Qwen3VLBackbone"),
+}
+"""Module and class, imported when asked for: transformers takes a second for each family's modelling code."""
 
 
-def from_scratch(family: str, config: dict[str, Any], image: ImageSpec, image_start: int) -> Backbone:
-    """A backbone of random weights; `config` goes to the family's transformers config as it is."""
-    return FAMILIES[family].from_scratch(config, image, image_start)
+def family(name: BackboneName) -> type[Backbone]:
+    """The class of a family."""
+    module, cls = FAMILIES[name]
+    backbone: type[Backbone] = getattr(import_module(module), cls)
+    return backbone

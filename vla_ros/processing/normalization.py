@@ -1,4 +1,4 @@
-"""Model units, [-1, 1], to SI units and back, by the quantiles of the training data."""
+"""Model units, [-1, 1], to SI units and back, by the quantiles of the training data or by fixed bounds."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from vla_ros.action import ACTION_NAMES, ARM_DIM, GRIPPER_CLOSED, GRIPPER_OPEN
 from vla_ros.config import build
-from vla_ros.errors import BundleError, ConfigError
+from vla_ros.contract import ArmBounds
+from vla_ros.errors import BundleError, ConfigError, ContractError
+from vla_ros.recipe import RECIPES, RecipeName
 
 UNITS = ("m", "m", "m", "rad", "rad", "rad", "1")
 
@@ -19,7 +21,8 @@ class Statistics:
 
     Attributes:
         names, units: of the seven dimensions; stored so that permuted statistics are refused.
-        q01, q99: 1 % and 99 % quantiles, the ends of the model's [-1, 1].
+        q01, q99: 1 % and 99 % quantiles, the ends of the model's [-1, 1] where no bounds are given; equal where the
+            data never move in a dimension.
         mean, std, min, max: for reports.
         count: how many actions were counted.
     """
@@ -43,11 +46,9 @@ class Statistics:
             values = getattr(self, field)
             if len(values) != len(ACTION_NAMES) or not np.isfinite(values).all():
                 raise ValueError(f"{field}: expected {len(ACTION_NAMES)} finite numbers, got {values}")
-        for index in range(ARM_DIM):
-            if not self.q01[index] < self.q99[index]:
-                raise ValueError(
-                    f"q99: {ACTION_NAMES[index]}: expected more than q01 = {self.q01[index]}, got {self.q99[index]}"
-                )
+        for name, low, high in zip(ACTION_NAMES, self.q01, self.q99, strict=True):
+            if not low <= high:
+                raise ValueError(f"q99: {name}: expected at least q01 = {low}, got {high}")
 
     @classmethod
     def of(cls, actions: NDArray[np.float32]) -> "Statistics":
@@ -85,11 +86,37 @@ class Statistics:
 
 
 class ActionNormalizer:
-    """The two directions of one map; what lies outside the quantiles is clipped to them."""
+    """The two directions of one map; what lies outside the ends of the model's range is clipped to them.
 
-    def __init__(self, statistics: Statistics) -> None:
+    Args:
+        statistics: of the training actions; their 1 % and 99 % quantiles are the ends.
+        arm_bounds: the ends are +- these instead (CALVIN) [m, rad].
+        recipe: `upstream` normalises a second time, by `renormalized_clip`, which brings the ends nearer to their
+            middle; bounds already are that second normalisation and stay as they are.
+
+    Raises:
+        ContractError: the data never move in a dimension of the arm, and no bounds are given.
+    """
+
+    def __init__(
+        self, statistics: Statistics, arm_bounds: ArmBounds | None = None, recipe: RecipeName = "paper"
+    ) -> None:
+        if arm_bounds is not None:
+            self._high = np.asarray(arm_bounds, np.float32)
+            self._low = -self._high
+            return
         self._low = np.asarray(statistics.q01[:ARM_DIM], np.float32)
         self._high = np.asarray(statistics.q99[:ARM_DIM], np.float32)
+        for name, low, high in zip(ACTION_NAMES, self._low, self._high, strict=False):
+            if not low < high:
+                raise ContractError(
+                    f"statistics: q99: {name}: expected more than q01 = {low}, got {high}: the actions of the data do "
+                    f"not vary in {name}; give arm_bounds, the largest deltas in m and rad"
+                )
+        share = RECIPES[recipe].renormalized_clip
+        if share is not None:
+            middle, half = (self._high + self._low) / 2, (self._high - self._low) / 2 * np.float32(share)
+            self._low, self._high = middle - half, middle + half
 
     def normalize(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:
         """SI actions [..., 7] to training targets [..., 7]: arm in [-1, 1], gripper 1 open or 0 closed."""

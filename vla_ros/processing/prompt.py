@@ -9,38 +9,17 @@ from tokenizers import Tokenizer
 from vla_ros.contract import PromptSpec
 from vla_ros.errors import ContractError, ObservationError
 from vla_ros.processing.instruction import check_instruction
-
-IMAGE_TOKEN = "<|image_pad|>"
-PAD_TOKEN = "<|endoftext|>"
-
-QWEN_SPECIAL_TOKENS = (
-    PAD_TOKEN,
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    IMAGE_TOKEN,
-    "<|video_pad|>",
-)
-
-TEMPLATES = {
-    "qwen_long": (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>",
-        "<|vision_end|>What action should the robotic arm take to {instruction}<|im_end|>\n<|im_start|>assistant\n",
-    ),
-    "qwen_short": ("<|im_start|><|vision_start|>", "<|vision_end|>{instruction}\n"),
-}
-"""Text before and after the image tokens; the ActionQuery follows the end (VLM4VLA, app. A.2.3)."""
+from vla_ros.processing.template import ALL_SPECIAL_TOKENS, make_template
+from vla_ros.recipe import RecipeName
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One tokenised prompt, padded behind the ActionQuery.
+    """One tokenised prompt, padded behind the ActionQueries.
 
     Attributes:
-        input_ids: int64 [max_tokens]; the id at `query_index` is a placeholder for the ActionQuery's embedding.
-        query_index: position of the ActionQuery.
+        input_ids: int64 [max_tokens]; the ids of image tokens and ActionQueries only hold their places.
+        query_index: position of the first ActionQuery; the others follow it.
     """
 
     input_ids: NDArray[np.int64]
@@ -50,19 +29,32 @@ class Prompt:
 class PromptEncoder:
     """Turns instructions into prompts; training, export and the robot all use this one."""
 
-    def __init__(self, tokenizer: Tokenizer, spec: PromptSpec, image_tokens: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        spec: PromptSpec,
+        image_tokens: int,
+        recipe: RecipeName = "paper",
+        queries: int = 1,
+    ) -> None:
         """Raises ContractError if the tokenizer lacks a special token of the template."""
-        missing = [token for token in QWEN_SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
+        template = make_template(spec.template, recipe)
+        found = {token: tokenizer.token_to_id(token) for token in template.special_tokens}
+        ids = {token: number for token, number in found.items() if number is not None}
+        missing = [token for token in template.special_tokens if token not in ids]
         if missing:
             raise ContractError(f"tokenizer.json: added_tokens: expected {', '.join(missing)}, got none of that name")
         self._tokenizer = tokenizer
-        self._spec = spec
-        before, self._after = TEMPLATES[spec.template]
-        self._before = before + IMAGE_TOKEN * image_tokens
-        self._pad_id = tokenizer.token_to_id(PAD_TOKEN)
-        self._added_ids = frozenset(tokenizer.get_added_tokens_decoder())
-        self.image_start = len(tokenizer.encode(before, add_special_tokens=False).ids)
+        self._max_tokens = spec.max_tokens
+        self._queries = queries
+        self._before = template.before + template.image * image_tokens
+        self._after = template.after
+        self._padding_id = ids[template.padding]
+        self._special_ids = frozenset(tokenizer.get_added_tokens_decoder()).union(ids.values())
+        self.image_start = len(self._tokenize(template.before))
         """Position of the first image token, the same for every instruction."""
+        self.image_token_id = ids[template.image]
+        """What holds the places of the image tokens."""
 
     def encode(self, instruction: str) -> Prompt:
         """Tokenise an instruction.
@@ -71,28 +63,33 @@ class PromptEncoder:
             ObservationError: it is empty, too long, not plain text or would forge a part of the template.
         """
         check_instruction(instruction)
-        self._check_no_added_token(instruction)
-        text = self._before + self._after.replace("{instruction}", instruction)
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        if len(ids) + 1 > self._spec.max_tokens:
+        self._check_no_special_token(instruction)
+        ids = self._tokenize(self._before + self._after.replace("{instruction}", instruction))
+        room = self._max_tokens - self._queries
+        if len(ids) > room:
             raise ObservationError(
-                f"instruction: tokens: expected at most {self._spec.max_tokens - 1} with the prompt's own, "
-                f"got {len(ids)}",
+                f"instruction: tokens: expected at most {room} with the prompt's own, got {len(ids)}",
                 "too many tokens",
             )
-        padding = [self._pad_id] * (self._spec.max_tokens - len(ids))
+        padding = [self._padding_id] * (self._max_tokens - len(ids))
         return Prompt(np.array(ids + padding, dtype=np.int64), query_index=len(ids))
 
-    def _check_no_added_token(self, instruction: str) -> None:
-        forged = self._added_ids.intersection(self._tokenizer.encode(instruction, add_special_tokens=False).ids)
+    def _tokenize(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _check_no_special_token(self, instruction: str) -> None:
+        forged = {token for token in ALL_SPECIAL_TOKENS if token in instruction}
+        found = self._special_ids.intersection(self._tokenize(instruction))
+        forged.update(str(self._tokenizer.id_to_token(i)) for i in found)
         # a half of a token may also be completed by the template's own text around the slot
-        around = self._tokenizer.encode(self._after.replace("{instruction}", instruction), add_special_tokens=False)
-        own = self._tokenizer.encode(self._after.replace("{instruction}", "x"), add_special_tokens=False)
-        if forged or self._count_added(around.ids) != self._count_added(own.ids):
-            names = sorted(str(self._tokenizer.id_to_token(i)) for i in forged) or ["a part of one"]
+        if not forged and self._count_special(instruction) != self._count_special("x"):
+            forged = {"a part of one"}
+        if forged:
             raise ObservationError(
-                f"instruction: expected plain text, got the special token {', '.join(names)}", "special token"
+                f"instruction: expected plain text, got the special token {', '.join(sorted(forged))}", "special token"
             )
 
-    def _count_added(self, ids: list[int]) -> int:
-        return sum(i in self._added_ids for i in ids)
+    def _count_special(self, instruction: str) -> int:
+        ids = self._tokenize(self._after.replace("{instruction}", instruction))
+        return sum(i in self._special_ids for i in ids)
