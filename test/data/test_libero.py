@@ -1,21 +1,18 @@
 """The LIBERO demonstration format; no LIBERO needed."""
 
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from vla_ros.data.libero import (
-    LiberoDataset,
-    Recording,
-    exceeds_units,
-    libero_from_si,
-    merge_files,
-    si_from_libero,
-    write_file,
-)
+from vla_ros.data.conventions import LIBERO
+from vla_ros.data.episode import Episode
+from vla_ros.data.libero import Labels, LiberoDataset, LiberoSource
+from vla_ros.data.libero_writer import Recording, write_file
 from vla_ros.errors import DatasetError
 
 ATTRIBUTES = {"problem_info": json.dumps({"language_instruction": "pick up the soup"})}
@@ -40,6 +37,11 @@ def recording(steps: int = 4, height: int = 6, width: int = 5, seed: int = 0) ->
     )
 
 
+def read(path: Path, labels: Labels = "expert") -> list[Episode]:
+    dataset = LiberoSource(path=path, labels=labels).open()
+    return [dataset.episode(index) for index in range(len(dataset))]
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Path:
     path = tmp_path / "task_demo.hdf5"
@@ -47,32 +49,31 @@ def demo(tmp_path: Path) -> Path:
     return path
 
 
-def test_units_are_metres_radians_and_opening() -> None:
-    one_unit_open = np.array([1.0, 0, 0, -1.0, 0, 0, -1.0])
-    one_unit_closed = np.array([0, 0, -1.0, 0, 0, 1.0, 1.0])
-    np.testing.assert_allclose(si_from_libero(one_unit_open), [0.05, 0, 0, -0.5, 0, 0, 1.0])
-    np.testing.assert_allclose(si_from_libero(one_unit_closed), [0, 0, -0.05, 0, 0, 0.5, 0.0])
-    np.testing.assert_allclose(libero_from_si(si_from_libero(one_unit_open)), one_unit_open, atol=1e-6)
-
-
-def test_a_delta_beyond_one_unit_is_clipped_as_libero_clips_it() -> None:
-    np.testing.assert_allclose(libero_from_si(np.array([0.2, 0, 0, 0, 0, -2.0, 0.0])), [1, 0, 0, 0, 0, -1, 1])
-
-
 def test_what_was_written_is_read_upright_and_in_si_units(demo: Path) -> None:
-    (episode,) = LiberoDataset(demo).episodes()
+    (episode,) = read(demo)
     written = recording().datasets
     assert episode.instruction == "pick up the soup"
-    np.testing.assert_array_equal(episode.images, written["obs/agentview_rgb"][:, ::-1])
-    np.testing.assert_allclose(episode.actions, si_from_libero(written["expert_actions"]))
+    steps = np.array([2, 0, 2])
+    np.testing.assert_array_equal(episode.frames(steps), written["obs/agentview_rgb"][steps, ::-1])
+    np.testing.assert_allclose(episode.actions, LIBERO.to_si(written["expert_actions"]))
     assert episode.phases == ("approach", "close", "approach", "close")
     assert episode.target_position is not None
     np.testing.assert_array_equal(episode.target_position, written["obs/target_position"])
 
 
+def test_frames_of_the_other_image_convention_are_upright_already(tmp_path: Path) -> None:
+    file = tmp_path / "task_demo.hdf5"
+    write_file(file, ATTRIBUTES | {"macros_image_convention": "opencv"}, [recording()])
+    (episode,) = read(file)
+    np.testing.assert_array_equal(episode.frames(np.arange(4)), recording().datasets["obs/agentview_rgb"])
+    write_file(file, ATTRIBUTES | {"macros_image_convention": "vulkan"}, [recording()])
+    with pytest.raises(DatasetError, match=r"data.macros_image_convention: expected opengl or opencv, got 'vulkan'"):
+        read(file)
+
+
 def test_executed_labels_are_the_noisy_actions(demo: Path) -> None:
-    (episode,) = LiberoDataset(demo, labels="executed").episodes()
-    np.testing.assert_allclose(episode.actions, si_from_libero(recording().datasets["actions"]))
+    (episode,) = read(demo, labels="executed")
+    np.testing.assert_allclose(episode.actions, LIBERO.to_si(recording().datasets["actions"]))
 
 
 def test_a_file_without_our_extra_datasets_reads_too(tmp_path: Path) -> None:
@@ -80,36 +81,77 @@ def test_a_file_without_our_extra_datasets_reads_too(tmp_path: Path) -> None:
     for name in ("expert_actions", "expert_phase", "obs/target_position", "obs/goal_position", "obs/ee_pos"):
         del plain.datasets[name]
     write_file(tmp_path / "plain_demo.hdf5", ATTRIBUTES, [plain])
-    (episode,) = LiberoDataset(tmp_path).episodes()
-    np.testing.assert_allclose(episode.actions, si_from_libero(plain.datasets["actions"]))
+    (episode,) = read(tmp_path)
+    np.testing.assert_allclose(episode.actions, LIBERO.to_si(plain.datasets["actions"]))
     assert (episode.phases, episode.target_position, episode.effector_position) == (None, None, None)
-
-
-def test_merged_parts_keep_their_order_and_their_attributes(tmp_path: Path) -> None:
-    parts = [tmp_path / f"attempt_{i}.hdf5" for i in range(3)]
-    for i, part in enumerate(parts):
-        write_file(part, ATTRIBUTES, [recording(steps=2 + i, seed=i)])
-    merge_files(parts, tmp_path / "task_demo.hdf5")
-    assert [len(e.actions) for e in LiberoDataset(tmp_path / "task_demo.hdf5").episodes()] == [2, 3, 4]
-    with h5py.File(tmp_path / "task_demo.hdf5") as root:
-        assert (root["data"].attrs["num_demos"], root["data"].attrs["total"]) == (3, 9)
-        assert root["data/demo_2"].attrs["attempt"] == 3
-        assert list(root["data/demo_1/expert_phase"].attrs["names"]) == ["approach", "close"]
-
-
-def test_a_write_that_fails_leaves_nothing_under_the_files_name(tmp_path: Path) -> None:
-    unwritable = recording()
-    unwritable.datasets["states"] = np.array([object()])
-    with pytest.raises(TypeError):
-        write_file(tmp_path / "task_demo.hdf5", ATTRIBUTES, [unwritable])
-    with pytest.raises(DatasetError, match="got nothing"):
-        LiberoDataset(tmp_path)
 
 
 def test_a_truncated_file_is_refused(demo: Path) -> None:
     demo.write_bytes(demo.read_bytes()[:1000])
-    with pytest.raises(DatasetError, match="expected an HDF5 file"):
-        list(LiberoDataset(demo).episodes())
+    with pytest.raises(DatasetError, match="expected a whole HDF5 file"):
+        read(demo)
+
+
+def test_an_unreadable_file_is_one_bad_episode_among_the_good_ones(demo: Path) -> None:
+    (demo.parent / "broken_demo.hdf5").write_bytes(demo.read_bytes()[:1000])
+    dataset = LiberoDataset(demo.parent)
+    assert len(dataset) == 2
+    assert dataset.episode(1).instruction == "pick up the soup"
+    with pytest.raises(DatasetError, match=r"broken_demo.hdf5: expected a whole HDF5 file"):
+        dataset.episode(0)
+
+
+def test_a_damaged_frame_is_named_when_it_is_read(tmp_path: Path) -> None:
+    demo, black = tmp_path / "task_demo.hdf5", recording()
+    black.datasets["obs/agentview_rgb"] = np.zeros((4, 32, 32, 3), np.uint8)  # which is stored compressed
+    write_file(demo, ATTRIBUTES, [black])
+    (episode,) = read(demo)
+    with h5py.File(demo) as root:
+        chunk = root["data/demo_0/obs/agentview_rgb"].id.get_chunk_info(2)
+    with demo.open("r+b") as file:
+        file.seek(chunk.byte_offset)
+        file.write(b"\xff" * chunk.size)
+    with pytest.raises(DatasetError, match=r"task_demo.hdf5: data.demo_0.obs.agentview_rgb\[2\]: expected a frame"):
+        episode.frames(np.array([0, 2]))
+
+
+def test_worker_processes_read_frames_that_this_process_has_read_before(demo: Path) -> None:
+    (episode,) = read(demo)
+    here = episode.frames(np.arange(4))
+    for method in ("fork", "spawn"):
+        with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
+            np.testing.assert_array_equal(pool.submit(episode.frames, np.arange(4)).result(), here)
+
+
+def test_liberos_own_file_reads_by_its_own_conventions(tmp_path: Path) -> None:
+    """As LIBERO's create_dataset.py lays it out: float64 units, no compression, two cameras, a quoted instruction."""
+    frames = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+    unit = [[1, 0, 0, 0, 0, 0, -1], [0, -0.5, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 1]]
+    with h5py.File(tmp_path / "KITCHEN_SCENE1_open_the_drawer_demo.hdf5", "w") as root:
+        data = root.create_group("data")
+        data.attrs["problem_info"] = json.dumps(
+            {"problem_name": "x", "domain_name": "robosuite", "language_instruction": ['"', "open ", "the drawer", '"']}
+        )
+        for name in ("demo_10", "demo_9"):  # by number, not by name
+            demo = data.create_group(name)
+            demo["actions"] = np.array(unit) * (1.0 if name == "demo_9" else 0.5)
+            demo["obs/agentview_rgb"] = frames
+            demo["obs/eye_in_hand_rgb"] = frames
+            demo["obs/ee_pos"] = np.ones((3, 3))
+            demo["robot_states"] = np.ones((3, 9))
+    first, second = read(tmp_path)
+    assert first.instruction == "open the drawer"
+    assert first.name.endswith("KITCHEN_SCENE1_open_the_drawer_demo.hdf5: data.demo_9")
+    expected = [[0.05, 0, 0, 0, 0, 0, 1], [0, -0.025, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0.5, 0]]
+    np.testing.assert_allclose(first.actions, expected, atol=1e-7)
+    np.testing.assert_allclose(second.actions[0], [0.025, 0, 0, 0, 0, 0, 0.75], atol=1e-7)
+    np.testing.assert_array_equal(first.frames(np.array([1]))[0, 0], frames[1, 3])  # the last row is on top
+
+
+def nan_at(step: int, column: int) -> np.ndarray:
+    values = np.zeros((4, 7))
+    values[step, column] = np.nan
+    return values
 
 
 def _break(demo: Path, name: str, values: object) -> None:
@@ -131,9 +173,9 @@ def _break(demo: Path, name: str, values: object) -> None:
         (
             "expert_actions",
             np.full((4, 7), 2.0),
-            r"expert_actions: expected LIBERO units in \[-1, 1\], got a magnitude of 2",
+            r"expert_actions\[0\].x: expected units in \[-1, 1\], got 2",
         ),
-        ("expert_actions", np.full((4, 7), np.nan), "expert_actions: expected finite numbers, got NaN"),
+        ("expert_actions", nan_at(2, 5), r"expert_actions\[2\].rz: expected a finite number, got nan"),
         ("obs/agentview_rgb", None, r"obs.agentview_rgb: expected numbers \[4, n, n, 3\], got nothing"),
         ("obs/agentview_rgb", np.zeros((4, 6, 5, 3)), "obs.agentview_rgb: expected uint8, got float64"),
         (
@@ -141,23 +183,34 @@ def _break(demo: Path, name: str, values: object) -> None:
             np.zeros((3, 3)),
             r"obs.target_position: expected numbers \[4, 3\], got float64 \[3, 3\]",
         ),
+        ("obs/ee_pos", nan_at(1, 0)[:, :3], r"obs.ee_pos\[1\]: expected finite numbers"),
+        ("expert_actions", np.zeros((1, 7)), "expert_actions: expected at least 2 steps, got 1"),
         ("expert_phase", np.zeros(4, np.uint8), "expert_phase: expected an index below 0"),
     ],
 )
 def test_a_bad_field_is_named_with_its_path(demo: Path, name: str, values: object, message: str) -> None:
     _break(demo, name, values)
     with pytest.raises(DatasetError, match=message) as error:
-        list(LiberoDataset(demo).episodes())
+        read(demo)
     assert str(error.value).startswith(f"{demo}: data.")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected an instruction, got an empty string"),
+        ("open the\u0000 drawer", r"expected printable UTF-8 text, got U\+0000 at position 8"),
+        ("caf\ufffd", r"expected printable UTF-8 text, got U\+FFFD"),
+        (7, "expected text, got int"),
+    ],
+)
+def test_an_instruction_that_no_policy_should_see_is_refused(tmp_path: Path, text: object, message: str) -> None:
+    write_file(tmp_path / "x_demo.hdf5", {"problem_info": json.dumps({"language_instruction": text})}, [recording()])
+    with pytest.raises(DatasetError, match=rf"data\.problem_info\.language_instruction: (text: )?{message}"):
+        read(tmp_path)
 
 
 def test_a_missing_instruction_is_named(tmp_path: Path) -> None:
     write_file(tmp_path / "x_demo.hdf5", {"problem_info": "{}"}, [recording()])
     with pytest.raises(DatasetError, match=r"data\.problem_info: expected JSON with a language_instruction"):
-        list(LiberoDataset(tmp_path).episodes())
-
-
-def test_a_delta_beyond_one_unit_is_noticed() -> None:
-    assert not exceeds_units(np.array([0.05, -0.05, 0.0, 0.5, 0.0, -0.5]))
-    assert exceeds_units(np.array([0.0, 0.0, 0.051, 0.0, 0.0, 0.0]))
-    assert exceeds_units(np.array([0.0, 0.0, 0.0, 0.0, -0.51, 0.0]))
+        read(tmp_path)

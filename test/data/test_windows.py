@@ -1,24 +1,38 @@
 """Samples: one frame and the chunk that follows it."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from vla_ros.data.augmentation import AugmentationConfig, augment
-from vla_ros.data.libero import Episode
+from vla_ros.data.episode import Episode
 from vla_ros.data.windows import Windows
 from vla_ros.errors import DatasetError
 
 
-def make_episode(steps: int, instruction: str, first: int) -> Episode:
-    numbers = np.arange(first, first + steps)
+@dataclass
+class Frames:
+    """Images that are filled with their step's number; keeps which were asked for."""
+
+    first: int
+    side_px: int = 4
+    read: list[int] = field(default_factory=list)
+
+    def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.uint8]:
+        self.read += steps.tolist()
+        numbers = (self.first + steps).astype(np.uint8)
+        return np.broadcast_to(numbers[:, None, None, None], (len(steps), self.side_px, self.side_px, 3))
+
+
+def make_episode(steps: int, instruction: str, first: int, side_px: int = 4) -> Episode:
+    numbers = np.arange(first, first + steps, dtype=np.float32)
     return Episode(
+        name=f"demo.hdf5: demo_{first}",
         instruction=instruction,
-        images=np.repeat(numbers.astype(np.uint8), 4 * 4 * 3).reshape(steps, 4, 4, 3),
-        actions=np.repeat(numbers.astype(np.float32), 7).reshape(steps, 7),
+        actions=np.repeat(numbers, 7).reshape(steps, 7),
+        frames=Frames(first, side_px),
         phases=tuple("close" if step % 2 else "lift" for step in range(steps)),
-        target_position=None,
-        goal_position=None,
-        effector_position=None,
     )
 
 
@@ -34,6 +48,29 @@ def test_a_chunk_starts_at_its_own_frame_and_stops_at_its_episodes_end(windows: 
     assert samples.valid.tolist() == [[True, True, True], [True, False, False], [True, True, False]]
 
 
+def test_what_counts_and_what_is_to_be_done_are_known_without_an_image(windows: Windows) -> None:
+    frames = np.array([5, 0, 2])
+    valid, chunks = windows.valid(frames), windows.chunks(frames)
+    assert [episode.frames.read for episode in windows.episodes] == [[], []]  # type: ignore[attr-defined]
+    samples = windows.take(frames)
+    np.testing.assert_array_equal(valid, samples.valid)
+    np.testing.assert_array_equal(chunks, samples.actions)
+    assert [episode.frames.read for episode in windows.episodes] == [[0, 2], [2]]  # type: ignore[attr-defined]
+
+
+def test_images_of_different_sizes_are_refused_with_their_episode() -> None:
+    windows = Windows([make_episode(3, "a", 0), make_episode(3, "a", 50, side_px=8)], chunk_size=2)
+    with pytest.raises(
+        DatasetError, match=r"demo_50: step 1: expected an image \[4, 4, 3\] as in the others, got \[8, 8"
+    ):
+        windows.take(np.array([0, 4]))
+
+
+def test_a_misspelt_phase_is_refused(windows: Windows) -> None:
+    with pytest.raises(DatasetError, match=r"data.phase_weights: expected one of close, lift, got 'clse'"):
+        windows.sampling_weights({"clse": 2.0})
+
+
 def test_each_frame_keeps_its_instruction(windows: Windows) -> None:
     samples = windows.take(np.array([0, 3]))
     assert [windows.instructions[i] for i in samples.instructions] == ["b", "a"]
@@ -47,24 +84,3 @@ def test_phases_are_drawn_by_weight(windows: Windows) -> None:
 def test_no_episode_is_an_error() -> None:
     with pytest.raises(DatasetError, match="expected at least one episode"):
         Windows([], chunk_size=3)
-
-
-def test_augmentation_shifts_and_brightens_within_its_bounds() -> None:
-    image = np.zeros((9, 9, 3), np.uint8)
-    image[4, 4] = 100
-    images = np.repeat(image[None], 200, axis=0)
-    augmented = augment(images, AugmentationConfig(shift_px=2, brightness=0.2), np.random.default_rng(0))
-    places = {tuple(np.argwhere(frame[..., 0])[0]) for frame in augmented}
-    assert places == {(row, column) for row in range(2, 7) for column in range(2, 7)}
-    peaks = augmented.max(axis=(1, 2, 3))
-    assert 80 <= peaks.min() <= peaks.max() <= 120
-    assert len(set(peaks.tolist())) > 10
-
-
-def test_no_augmentation_changes_nothing_and_the_seed_decides_the_rest() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
-    off = AugmentationConfig(shift_px=0, brightness=0.0)
-    on = AugmentationConfig(shift_px=2, brightness=0.3)
-    np.testing.assert_array_equal(augment(images, off, np.random.default_rng(1)), images)
-    first, second = (augment(images, on, np.random.default_rng(1)) for _ in range(2))
-    np.testing.assert_array_equal(first, second)

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vla_ros.data.libero import Recording, write_file
+from vla_ros.data.libero_writer import Recording, write_file
 from vla_ros.errors import ConfigError, SimulatorError
 from vla_ros.sim import demos
 from vla_ros.sim.perturbation import Noise, NoiseSource

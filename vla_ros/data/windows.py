@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.data.libero import Episode
+from vla_ros.data.episode import Episode
 from vla_ros.errors import DatasetError
 
 
@@ -31,25 +31,34 @@ class Samples:
 
 
 class Windows:
-    """All frames of some episodes, in memory, with their action chunks."""
+    """All frames of some episodes with their action chunks; images are read when they are asked for.
+
+    Attributes:
+        episodes: in the order of their frames.
+        instructions: all different ones, sorted.
+        actions: float32 [frames, 7], SI units.
+        scene: float32 [frames, 9], see `Samples`; NaN where an episode does not have it.
+    """
 
     def __init__(self, episodes: Sequence[Episode], chunk_size: int) -> None:
         """Raises DatasetError if there is no episode."""
         if not episodes:
-            raise DatasetError("data.path: expected at least one episode, got none")
-        lengths = np.array([len(episode.actions) for episode in episodes])
+            raise DatasetError("data.source: expected at least one episode, got none")
+        self.episodes = tuple(episodes)
+        lengths = np.array([len(episode) for episode in episodes])
+        ends = np.cumsum(lengths)
         self.instructions = sorted({episode.instruction for episode in episodes})
-        self.images = np.concatenate([episode.images for episode in episodes])
+        numbers = {instruction: number for number, instruction in enumerate(self.instructions)}
         self.actions = np.concatenate([episode.actions for episode in episodes]).astype(np.float32)
-        self._last = np.repeat(np.cumsum(lengths) - 1, lengths)
-        indices = [self.instructions.index(episode.instruction) for episode in episodes]
-        self._instruction = np.repeat(np.array(indices), lengths)
         self.scene = np.concatenate([_scene(episode) for episode in episodes])
-        self._phases = np.concatenate([_phases(episode) for episode in episodes])
+        self._episode = np.repeat(np.arange(len(episodes)), lengths)
+        self._first, self._last = ends - lengths, ends - 1
+        self._instruction = np.array([numbers[episode.instruction] for episode in episodes])
+        self._phase_names, self._phases = _phases(episodes)
         self._offsets = np.arange(chunk_size)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.actions)
 
     def sampling_weights(self, phase_weights: Mapping[str, float]) -> NDArray[np.float64]:
         """How often each frame is drawn, float64 [frames], summing to 1; phases that are not named weigh 1.
@@ -57,35 +66,70 @@ class Windows:
         Raises:
             DatasetError: no frame has such a phase (a misspelt name would otherwise change nothing).
         """
-        known = sorted(set(self._phases))
         for phase in phase_weights:
-            if phase not in known:
-                raise DatasetError(f"data.phase_weights: expected one of {', '.join(known)}, got {phase!r}")
-        weights = np.array([phase_weights.get(phase, 1.0) for phase in known])
-        per_frame = weights[np.searchsorted(known, self._phases)]
+            if phase not in self._phase_names:
+                known = ", ".join(self._phase_names)
+                raise DatasetError(f"data.phase_weights: expected one of {known}, got {phase!r}")
+        weights = np.array([phase_weights.get(phase, 1.0) for phase in self._phase_names])
+        per_frame = weights[self._phases]
         return np.asarray(per_frame / per_frame.sum())
 
+    def valid(self, frames: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`Samples.valid` of the samples that start at these frames, without reading them."""
+        return frames[:, None] + self._offsets <= self._last[self._episode[frames]][:, None]
+
+    def chunks(self, frames: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`Samples.actions` of the samples that start at these frames, without reading them."""
+        rows = np.minimum(frames[:, None] + self._offsets, self._last[self._episode[frames]][:, None])
+        return self.actions[rows]
+
     def take(self, frames: NDArray[np.int64]) -> Samples:
-        """The samples that start at these frames, int64 [batch]."""
-        rows = frames[:, None] + self._offsets
-        last = self._last[frames][:, None]
+        """The samples that start at these frames, int64 [batch].
+
+        Raises:
+            DatasetError: an image cannot be read, or has another size than the others; names file and step.
+        """
+        episodes = self._episode[frames]
         return Samples(
-            images=self.images[frames],
-            actions=self.actions[np.minimum(rows, last)],
-            valid=rows <= last,
-            instructions=self._instruction[frames],
+            images=self._images(frames, episodes),
+            actions=self.chunks(frames),
+            valid=self.valid(frames),
+            instructions=self._instruction[episodes],
             scene=self.scene[frames],
         )
+
+    def _images(self, frames: NDArray[np.int64], episodes: NDArray[np.int64]) -> NDArray[np.uint8]:
+        images: NDArray[np.uint8] | None = None
+        for number in np.unique(episodes):
+            (where,) = np.nonzero(episodes == number)
+            episode, steps = self.episodes[number], frames[where] - self._first[number]
+            found = episode.frames(steps)
+            if images is None:
+                images = np.empty((len(frames), *found.shape[1:]), np.uint8)
+            if found.shape[1:] != images.shape[1:]:
+                raise DatasetError(
+                    f"{episode.name}: step {steps[0]}: expected an image {list(images.shape[1:])} as in the others, "
+                    f"got {list(found.shape[1:])}"
+                )
+            images[where] = found
+        assert images is not None  # a batch has samples
+        return images
 
 
 def _scene(episode: Episode) -> NDArray[np.float32]:
     parts: list[Any] = [episode.target_position, episode.goal_position, episode.effector_position]
     if any(part is None for part in parts):
-        return np.full((len(episode.actions), 9), np.nan, np.float32)
+        return np.full((len(episode), 9), np.nan, np.float32)
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _phases(episode: Episode) -> NDArray[np.str_]:
-    if episode.phases is None:
-        return np.full(len(episode.actions), "unknown")
-    return np.asarray(episode.phases, dtype=np.str_)
+def _phases(episodes: Sequence[Episode]) -> tuple[list[str], NDArray[np.int64]]:
+    """All names, sorted, and each frame's index into them."""
+    per_frame = np.concatenate(
+        [
+            np.full(len(episode), "unknown") if episode.phases is None else np.asarray(episode.phases, dtype=np.str_)
+            for episode in episodes
+        ]
+    )
+    names, indices = np.unique(per_frame, return_inverse=True)
+    return [str(name) for name in names], indices.astype(np.int64)

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from vla_ros.action import ARM_DIM, Command
 from vla_ros.config import check_numbers
-from vla_ros.data.libero import CONTROL_RATE_HZ, Recording, libero_from_si, merge_files, si_from_libero, write_file
+from vla_ros.data.libero_units import CONTROL_RATE_HZ, libero_from_si, si_from_libero
+from vla_ros.data.libero_writer import Recording, merge_files, write_file
 from vla_ros.errors import ConfigError, SimulatorError
 from vla_ros.sim import expert
 from vla_ros.sim.libero import LiberoSimulator

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.action import GRIPPER_CLOSED, GRIPPER_OPEN, Command
-from vla_ros.data.libero import FINGER_GAP_OPEN_M, ROTATION_RAD_PER_UNIT, TRANSLATION_M_PER_UNIT
+from vla_ros.data.libero_units import FINGER_GAP_OPEN_M, ROTATION_RAD_PER_UNIT, TRANSLATION_M_PER_UNIT
 from vla_ros.rotation import rotation_vector_between
 from vla_ros.sim.privileged import PrivilegedState
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.action import GRIPPER_OPEN, ActionSpace, Command
-from vla_ros.data.libero import CONTROL_RATE_HZ, exceeds_units, libero_from_si
+from vla_ros.data.libero_units import CONTROL_RATE_HZ, exceeds_units, libero_from_si
 from vla_ros.errors import SimulatorError
 from vla_ros.observation import CameraSpec
 from vla_ros.sim.libero_install import load_benchmark, quietly

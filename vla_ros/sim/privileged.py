@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.data.libero import FINGER_GAP_OPEN_M
+from vla_ros.data.libero_units import FINGER_GAP_OPEN_M
 
 Array = NDArray[np.float64]
 
