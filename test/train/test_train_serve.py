@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vla_ros.data.libero import LiberoDataset
 from vla_ros.engines.engine import Engine
 from vla_ros.engines.policy_runner import PolicyRunner
 from vla_ros.observation import Observation
 from vla_ros.train.config import TrainConfig
-from vla_ros.train.trainer import Trainer, load_data
+from vla_ros.train.data import load_data
+from vla_ros.train.policy_task import PolicyTask
 
 
 class Spy:
@@ -41,17 +41,15 @@ def test_pixels_tokens_and_query_are_those_of_training(
     monkeypatch.setattr(policy_runner, "open_engine", open_spy)
     runner = PolicyRunner.open(tiny_bundle, "onnx_cpu", threads=1)
 
-    data = load_data(tiny_config)
-    trainer = Trainer(tiny_config, data)
-    frames = np.arange(len(data.validation))
-    batch = trainer.validation.make(frames)
-    episodes = list(LiberoDataset(tiny_config.data.path).episodes())
-    held_out = next(e for e in episodes if np.array_equal(e.images[0], data.validation.images[0]))
+    data = load_data(tiny_config, show_progress=False)
+    windows = data.validation
+    samples = windows.take(np.arange(len(windows)))
+    batch = PolicyTask(tiny_config, data).validation_encoder.encode(samples.images, samples.instructions)
 
-    for step, image in enumerate(held_out.images):
-        runner.predict(Observation(image=image, instruction=held_out.instruction, stamp_ns=0))
+    for step, image in enumerate(samples.images):
+        runner.predict(Observation(image=image, instruction=windows.instructions[0], stamp_ns=0))
         pixels, ids, query_index = spies[-1].given
-        np.testing.assert_array_equal(pixels[0], batch.pixel_values[step].numpy())
-        trained_ids = batch.input_ids[step].numpy()
+        np.testing.assert_array_equal(pixels[0], batch["pixel_values"][step].numpy())
+        trained_ids = batch["input_ids"][step].numpy()
         np.testing.assert_array_equal(ids[: len(trained_ids)], trained_ids)
-        assert query_index == batch.query_index[step]
+        assert query_index == batch["query_index"][step]

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -17,16 +16,18 @@ from tqdm import tqdm
 from vla_ros import bundle, config
 from vla_ros.action import ACTION_NAMES, ARM_DIM
 from vla_ros.contract import PolicyContract
-from vla_ros.data.libero import LiberoDataset
+from vla_ros.data.scan import scan
+from vla_ros.data.windows import Windows
 from vla_ros.engines.policy_runner import GOLDEN_TOLERANCE, GoldenProbe, PolicyRunner
 from vla_ros.errors import BundleError, ConfigError, DatasetError, EngineError
 from vla_ros.export.onnx import export_onnx
 from vla_ros.observation import Observation
+from vla_ros.policies.lora import merge_adapters
 from vla_ros.policies.vla_policy import VLAPolicy
 from vla_ros.processing.image import prepare_image
 from vla_ros.processing.normalization import ActionNormalizer, Statistics
 from vla_ros.processing.prompt import PromptEncoder
-from vla_ros.train import checkpoint
+from vla_ros.train import checkpoint, run_folder
 from vla_ros.train.build import build_policy, build_prompt_encoder
 from vla_ros.train.config import TrainConfig
 
@@ -35,7 +36,7 @@ TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenize
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedPolicy:
-    """What a finished run holds: the moving average of its weights and what belongs to them."""
+    """What a run holds: the weights of its best validation and what belongs to them."""
 
     policy: VLAPolicy
     encoder: PromptEncoder
@@ -50,47 +51,67 @@ class TrainedPolicy:
         prompt = self.encoder.encode(observation.instruction)
         pixels = torch.from_numpy(prepare_image(observation.image, self.contract.image))
         outputs = self.policy(pixels, torch.from_numpy(prompt.input_ids)[None], torch.tensor([prompt.query_index]))
-        return ActionNormalizer(self.statistics).unnormalize(outputs[0].numpy())
+        normalizer = ActionNormalizer(self.statistics, self.contract.arm_bounds, self.contract.recipe)
+        return normalizer.unnormalize(outputs[0].numpy())
 
 
 def load_run(run: Path) -> TrainedPolicy:
-    """Read the folder of `vla-ros train`.
+    """Read the best checkpoint in the folder of `vla-ros train`.
 
     Raises:
         ConfigError, DatasetError: a file is missing or damaged.
     """
-    settings = config.load(run / "train.yaml", TrainConfig)
-    for name in ("tokenizer.json", "statistics.json"):
-        if not (run / name).is_file():
-            raise ConfigError(f"{run / name}: expected a file that `vla-ros train` writes, got nothing")
-    check_companions(run)
+    settings = config.load(run / run_folder.CONFIG, TrainConfig)
+    path = checkpoint.best(run)
+    state = checkpoint.load_state(path)
+    check_companions(run, path, state.companions)
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     statistics_text = (run / "statistics.json").read_text(encoding="utf-8")
-    step, groups = checkpoint.load(run / checkpoint.FILE_NAME)
-    policy = build_policy(settings.policy, tokenizer, settings.seed)
-    policy.load_state_dict(groups["ema"])
     return TrainedPolicy(
-        policy=policy.eval(),
-        encoder=build_prompt_encoder(tokenizer, settings.policy),
+        policy=load_policy(settings, tokenizer, path),
+        encoder=build_prompt_encoder(tokenizer, settings.policy, settings.recipe),
         contract=make_contract(settings, statistics_text),
         statistics=Statistics.from_json(statistics_text, str(run / "statistics.json")),
         config=settings,
-        step=step,
+        step=state.step,
     )
 
 
-def check_companions(run: Path) -> None:
+def load_policy(settings: TrainConfig, tokenizer: Tokenizer, path: Path) -> VLAPolicy:
+    """The policy of a checkpoint, its adapters merged into its weights.
+
+    Raises:
+        DatasetError: the weights are not those of the config.
+    """
+    policy = build_policy(
+        settings.policy, settings.recipe, settings.chunk_size, tokenizer, settings.seed, pretrained=False
+    )
+    prefix = "policy."
+    weights = checkpoint.load_model(path)
+    try:
+        policy.load_state_dict({name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)})
+    except RuntimeError as error:
+        raise DatasetError(
+            f"{path / checkpoint.MODEL}: expected the weights of the run's config, got: {error}"
+        ) from error
+    if settings.policy.lora is not None:
+        merge_adapters(policy.backbone)
+    return policy.eval()
+
+
+def check_companions(run: Path, path: Path, companions: dict[str, str]) -> None:
     """Refuse statistics or a tokenizer that these weights were not trained with.
 
     Raises:
-        DatasetError: their sha256 is not the one that the checkpoint names.
+        ConfigError: one is missing.
+        DatasetError: its sha256 is not the one that the checkpoint names.
     """
-    for name, expected in checkpoint.load_companions(run / checkpoint.FILE_NAME).items():
+    for name, expected in companions.items():
+        if not (run / name).is_file():
+            raise ConfigError(f"{run / name}: expected a file that `vla-ros train` writes, got nothing")
         digest = hashlib.sha256((run / name).read_bytes()).hexdigest()
         if digest != expected:
-            raise DatasetError(
-                f"{run / name}: sha256: expected {expected} as in {checkpoint.FILE_NAME}, got {digest}; train anew"
-            )
+            raise DatasetError(f"{run / name}: sha256: expected {expected} as in {path}, got {digest}; train anew")
 
 
 def make_contract(settings: TrainConfig, statistics_text: str) -> PolicyContract:
@@ -99,13 +120,15 @@ def make_contract(settings: TrainConfig, statistics_text: str) -> PolicyContract
     return PolicyContract(
         name=settings.name,
         backbone=policy.backbone,
-        recipe=policy.recipe,
-        camera=policy.camera,
+        recipe=settings.recipe,
+        camera=settings.camera,
         image=policy.image,
         prompt=policy.prompt,
-        action=policy.action,
-        chunk_size=policy.chunk_size,
+        action=settings.action,
+        chunk_size=settings.chunk_size,
         statistics_sha256=hashlib.sha256(statistics_text.encode()).hexdigest(),
+        action_queries=policy.action_queries,
+        arm_bounds=settings.arm_bounds,
     )
 
 
@@ -136,7 +159,7 @@ def export_bundle(run: Path, output: Path, model_card: Path | None, frames: int)
     with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         staged = Path(temporary)
         (staged / "policy.onnx").write_bytes(export_onnx(trained.policy, trained.contract))
-        (staged / "policy.yaml").write_text(contract_yaml(trained.contract), encoding="utf-8")
+        (staged / "policy.yaml").write_text(config.dumps(trained.contract), encoding="utf-8")
         (staged / "tokenizer.json").write_bytes((run / "tokenizer.json").read_bytes())
         (staged / "statistics.json").write_bytes((run / "statistics.json").read_bytes())
         (staged / "golden.npz").write_bytes(probe.to_bytes())
@@ -154,12 +177,14 @@ def export_bundle(run: Path, output: Path, model_card: Path | None, frames: int)
 
 def read_observations(settings: TrainConfig, frames: int) -> list[Observation]:
     """Frames of the training data, spread evenly over it."""
-    episodes = list(LiberoDataset(settings.data.path, labels=settings.data.labels).episodes())
-    where = [(episode, step) for episode in episodes for step in range(len(episode.images))]
-    chosen = np.linspace(0, len(where) - 1, min(frames, len(where))).astype(int)
+    # what is bad was refused by training, or left out
+    found = scan(settings.data.source.open(), skip_bad=True, show_progress=False)
+    windows = Windows(found.episodes, settings.chunk_size)
+    chosen = np.linspace(0, len(windows) - 1, min(frames, len(windows))).astype(np.int64)
+    samples = windows.take(chosen)
     return [
-        Observation(image=where[i][0].images[where[i][1]], instruction=where[i][0].instruction, stamp_ns=0)
-        for i in chosen
+        Observation(image=image, instruction=windows.instructions[number], stamp_ns=0)
+        for image, number in zip(samples.images, samples.instructions, strict=True)
     ]
 
 
@@ -178,18 +203,6 @@ def measure_parity(trained: TrainedPolicy, runner: PolicyRunner, observations: l
         if not error <= tolerance:  # NaN is no small error
             raise EngineError(f"policy.onnx: {name}: expected torch's answer within {tolerance}, got {error:.3g} off")
     return {name: float(error) for name, error in zip(ACTION_NAMES, worst, strict=True)}
-
-
-def contract_yaml(contract: PolicyContract) -> str:
-    """The text of `policy.yaml`."""
-    plain = {field.name: _plain(getattr(contract, field.name)) for field in dataclasses.fields(contract)}
-    return str(yaml.safe_dump(plain, sort_keys=False))
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return list(value) if isinstance(value, tuple) else value
 
 
 def describe(trained: TrainedPolicy) -> str:

@@ -1,85 +1,105 @@
-"""Batches as a pure function of (seed, step): a resumed run sees exactly what the uninterrupted one would."""
+"""The batches of this process, in order, prepared by worker processes while the last ones are computed."""
 
+import signal
+import sys
+from collections.abc import Generator
 from dataclasses import dataclass
 
-import numpy as np
+import cv2
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from vla_ros.contract import ImageSpec
-from vla_ros.data.augmentation import AugmentationConfig, augment
-from vla_ros.data.windows import Windows
-from vla_ros.processing.image import patchify, resize
-from vla_ros.processing.normalization import ActionNormalizer
-from vla_ros.processing.prompt import PromptEncoder
+from vla_ros.errors import VlaRosError
+from vla_ros.train.task import Batch, BatchSource
+
+PREFETCHED_PER_WORKER = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which part of every update's samples this process computes.
+
+    Attributes:
+        process: number of this process, of `processes`.
+        accumulation: parts of one update that each process computes one after the other.
+    """
+
+    process: int
+    processes: int
+    accumulation: int
+
+    @property
+    def parts(self) -> int:
+        """Equal parts of an update's samples, over all processes."""
+        return self.processes * self.accumulation
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What the policy reads and should say; shapes as in `VLAPolicy.forward`, `action_loss` and `Samples`."""
+class _Refusal:
+    """What a worker could not do; an exception that crosses processes in torch's way becomes another, with a stack."""
 
-    pixel_values: Tensor
-    input_ids: Tensor
-    query_index: Tensor
-    targets: Tensor
-    valid: Tensor
-    scene: Tensor
-    actions: NDArray[np.float32]
+    error: VlaRosError
 
 
-class BatchMaker:
-    """Frames of a data set to tensors, through the robot's own image, prompt and normalisation code."""
+class _Parts(Dataset[Batch | _Refusal]):
+    """Item i is the i-th part that this process computes, from update `first` on."""
 
-    def __init__(
-        self, windows: Windows, image: ImageSpec, encoder: PromptEncoder, normalizer: ActionNormalizer
-    ) -> None:
-        self._windows, self._image, self._normalizer = windows, image, normalizer
-        prompts = [encoder.encode(instruction) for instruction in windows.instructions]
-        self._query_index = np.array([prompt.query_index for prompt in prompts])
-        # padding behind the query is invisible to it, so training leaves out what no prompt uses
-        self._ids = np.stack([prompt.input_ids for prompt in prompts])[:, : self._query_index.max() + 1]
+    def __init__(self, source: BatchSource, share: Share, first: int) -> None:
+        self._source, self._share, self._first = source, share, first
 
-    def make(
-        self,
-        frames: NDArray[np.int64],
-        augmentation: AugmentationConfig | None = None,
-        random: np.random.Generator | None = None,
-    ) -> Batch:
-        """The batch that starts at these frames, augmented if both optional arguments are given."""
-        samples = self._windows.take(frames)
-        images = samples.images
-        if augmentation is not None and random is not None:
-            images = augment(images, augmentation, random)
-        resized = np.stack([resize(image, self._image.size_px) for image in images])
-        return Batch(
-            pixel_values=torch.from_numpy(patchify(resized, self._image)),
-            input_ids=torch.from_numpy(self._ids[samples.instructions]),
-            query_index=torch.from_numpy(self._query_index[samples.instructions]),
-            targets=torch.from_numpy(self._normalizer.normalize(samples.actions)),
-            valid=torch.from_numpy(samples.valid),
-            scene=torch.from_numpy(samples.scene),
-            actions=samples.actions,
-        )
+    def __len__(self) -> int:
+        return sys.maxsize  # the loop stops asking
+
+    def __getitem__(self, index: int) -> Batch | _Refusal:
+        step, number = divmod(index, self._share.accumulation)
+        part = number * self._share.processes + self._share.process
+        try:
+            return self._source.batch(self._first + step, part, self._share.parts)
+        except VlaRosError as error:
+            return _Refusal(error)
 
 
-class TrainingStream:
-    """Random batches; batch `step` depends on the seed and the step alone."""
+def stream(source: BatchSource, share: Share, first: int, workers: int, pin: bool) -> Generator[Batch, None, None]:
+    """This process's batches from update `first` on, without end.
 
-    def __init__(
-        self,
-        maker: BatchMaker,
-        weights: NDArray[np.float64],
-        batch_size: int,
-        augmentation: AugmentationConfig,
-        seed: int,
-    ) -> None:
-        self._maker, self._cumulative = maker, np.cumsum(weights)
-        self._batch_size, self._augmentation, self._seed = batch_size, augmentation, seed
+    Args:
+        workers: processes that prepare them; 0 prepares each one when it is asked for.
+        pin: into page-locked memory, from which a GPU copies on its own.
 
-    def batch(self, step: int) -> Batch:
-        """The batch of this step."""
-        random = np.random.default_rng((self._seed, step))
-        draws = random.random(self._batch_size) * self._cumulative[-1]
-        frames = np.searchsorted(self._cumulative, draws, side="right").astype(np.int64)
-        return self._maker.make(frames, self._augmentation, random)
+    Raises:
+        VlaRosError: as the source raised it, or a worker died.
+    """
+    loader: DataLoader[Batch | _Refusal] = DataLoader(
+        _Parts(source, share, first),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=PREFETCHED_PER_WORKER if workers else None,
+        # children share the episodes in memory and never touch the GPU
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_start_worker,
+        # of its own: a draw from the global one would shift the dropout of the step in which a run begins
+        generator=torch.Generator(),
+        pin_memory=pin,
+    )
+    batches = iter(loader)
+    try:
+        while True:
+            item = next(batches)
+            if isinstance(item, _Refusal):
+                raise item.error
+            yield item
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise VlaRosError(f"data.workers: expected {workers} living processes, got: {error}") from error
+    finally:
+        del batches  # stops the workers now, not whenever the traceback of an error is let go of
+
+
+def _start_worker(number: int) -> None:
+    del number
+    # Ctrl-C reaches every process of a terminal; the main one stops the others when it is done
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(0)  # a forked child has lost OpenCV's threads
+    torch.set_num_threads(1)

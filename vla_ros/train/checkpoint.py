@@ -1,92 +1,204 @@
-"""A training state on disk: one safetensors file, replaced atomically, that resumes bit by bit on a CPU."""
+"""Training states on disk, each whole or not there: `<output>/checkpoints/step-00000200/`.
+
+    model.safetensors      what is validated and exported: the average of the weights, else the weights
+    training.safetensors   what training needs beside it: the optimizer's moments, and the weights behind an average
+    sharded/               instead of training.safetensors under FSDP and DeepSpeed: accelerate's own state, a part per
+                           process; `output` must then be a folder that all machines share
+    state.json             written last: see `State`
+
+A checkpoint is written into a hidden folder, flushed to disk and renamed; older ones go only after that.
+"""
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vla_ros.errors import DatasetError
+from vla_ros import config
+from vla_ros.errors import ConfigError, DatasetError, VlaRosError
+from vla_ros.train.window import Window
 
-FILE_NAME = "checkpoint.safetensors"
-COMPANIONS = ("statistics.json", "tokenizer.json")
-"""The files beside a checkpoint without which its weights mean something else."""
+FOLDER = "checkpoints"
+MODEL = "model.safetensors"
+TRAINING = "training.safetensors"
+SHARDED = "sharded"
+STATE = "state.json"
+_PARTIAL = ".partial-"
 
 
-def digest_of(texts: Mapping[str, str]) -> dict[str, str]:
-    """Sha256 of each companion's text, by file name."""
-    return {name: hashlib.sha256(texts[name].encode()).hexdigest() for name in COMPANIONS}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The validation that was the best so far: its step and its figure."""
+
+    step: int
+    figure: float
 
 
-def save(
-    path: Path,
-    step: int,
-    groups: dict[str, dict[str, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    companions: dict[str, str],
-) -> None:
-    """Write everything under a temporary name, flush it to disk, then replace: a kill leaves the old file whole.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What is known of a checkpoint without reading its weights.
 
-    Args:
-        groups: state dicts by name, e.g. `policy` and `ema`.
-        companions: what `digest_of` says of the files that belong to these weights.
+    Attributes:
+        step: updates done.
+        companions: sha256 of the files without which the weights mean something else, by name.
+        best: the best validation up to here; None before the first.
+        window: training figures since the last validation.
     """
-    tensors = {f"{group}/{name}": tensor for group, state in groups.items() for name, tensor in state.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
-    # tied weights share memory, which safetensors refuses
-    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_suffix(".partial")
-    save_file(tensors, temporary, metadata={"step": str(step), **companions})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+
+    step: int
+    companions: dict[str, str]
+    best: Best | None = None
+    window: Window = field(default_factory=Window)
 
 
-def load(path: Path) -> tuple[int, dict[str, dict[str, Tensor]]]:
-    """Steps done, and tensors by group (`optimizer` included).
+def digest_of(companions: Mapping[str, str]) -> dict[str, str]:
+    """Sha256 of each text, by file name."""
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in companions.items()}
+
+
+def path_of(output: Path, step: int) -> Path:
+    """The folder of a run's checkpoint after so many updates."""
+    return output / FOLDER / f"step-{step:08d}"
+
+
+def latest(output: Path) -> Path | None:
+    """The newest checkpoint of a run; None if it has none."""
+    return max((output / FOLDER).glob("step-*"), default=None)
+
+
+def last_good(output: Path) -> str:
+    """What an error says of the state that it leaves behind."""
+    kept = latest(output)
+    return "there is no checkpoint yet" if kept is None else f"{kept} is the last good one"
+
+
+def best(output: Path) -> Path:
+    """The checkpoint of the best validation; before the first validation the newest one.
 
     Raises:
-        DatasetError: no such file, or it is no checkpoint.
+        DatasetError: the run has no checkpoint, or it is damaged.
+    """
+    newest = latest(output)
+    if newest is None:
+        raise DatasetError(f"{output / FOLDER}: expected a checkpoint of vla-ros train, got none")
+    found = load_state(newest).best
+    return newest if found is None else path_of(output, found.step)
+
+
+def load_state(path: Path) -> State:
+    """Read state.json.
+
+    Raises:
+        DatasetError: `path` is no checkpoint.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            step = int(file.metadata()["step"])
-            groups: dict[str, dict[str, Tensor]] = {}
-            for key in file.keys():  # noqa: SIM118 (no mapping)
-                group, name = key.split("/", 1)
-                groups.setdefault(group, {})[name] = file.get_tensor(key)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        text = config.read_text(path / STATE, "checkpoint of vla-ros train")
+        return config.build(json.loads(text), State, str(path / STATE))
+    except (ConfigError, json.JSONDecodeError) as error:
         raise DatasetError(f"{path}: expected a checkpoint of vla-ros train, got: {error}") from error
-    return step, groups
 
 
-def load_companions(path: Path) -> dict[str, str]:
-    """Sha256 of each companion that these weights were trained with, by file name.
+def load_model(path: Path) -> dict[str, Tensor]:
+    """The weights that are validated and exported, under the names of the task's module.
 
     Raises:
-        DatasetError: no such file, or a checkpoint that does not say.
+        DatasetError: `path` is no checkpoint.
+    """
+    return load_tensors(path / MODEL)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """One file of a checkpoint.
+
+    Raises:
+        DatasetError: it cannot be read.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise DatasetError(f"{path}: expected a checkpoint of vla-ros train, got: {error}") from error
-    missing = [name for name in COMPANIONS if name not in metadata]
-    if missing:
-        raise DatasetError(f"{path}: metadata: expected the sha256 of {' and '.join(missing)}, got none; train anew")
-    return {name: metadata[name] for name in COMPANIONS}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put the moments back; learning rates and the like stay as the config has them."""
-    state: dict[int, dict[str, Any]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split("/")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write one file of a checkpoint."""
+    seen: set[int] = set()
+    stored = {}
+    for name, tensor in tensors.items():
+        values = tensor.detach().cpu().contiguous()
+        # tied weights share memory, which safetensors refuses
+        stored[name] = values.clone() if values.data_ptr() in seen else values
+        seen.add(values.data_ptr())
+    save_file(stored, path)
+
+
+@contextmanager
+def staged(output: Path, state: State) -> Iterator[Path]:
+    """Within the block, an empty folder to write a checkpoint into; after it, the checkpoint, or nothing at all.
+
+    Raises:
+        VlaRosError: it could not be written, e.g. because the disk is full; the older ones are as they were.
+    """
+    partial, final = partial_path(output, state.step), path_of(output, state.step)
+    try:
+        clear_unfinished(output)
+        partial.mkdir(parents=True)
+        yield partial
+        (partial / STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+        _flush(partial)
+        partial.rename(final)
+        _flush_folder(final.parent)
+    except (OSError, SafetensorError) as error:
+        raise VlaRosError(f"{final}: expected to write the checkpoint, got: {error}; {last_good(output)}") from error
+    finally:
+        clear_unfinished(output)
+
+
+def partial_path(output: Path, step: int) -> Path:
+    """Where the checkpoint of this step is while it is written."""
+    return output / FOLDER / f"{_PARTIAL}{step:08d}"
+
+
+def clear_unfinished(output: Path) -> None:
+    """Remove what a killed process has left of checkpoints that it was writing or removing."""
+    for path in (output / FOLDER).glob(f"{_PARTIAL}*"):
+        shutil.rmtree(path)
+
+
+def prune(output: Path, state: State, keep_last: int) -> None:
+    """Remove all checkpoints but the best and the newest `keep_last`."""
+    steps = sorted((output / FOLDER).glob("step-*"))
+    kept = set(steps[-keep_last:])
+    if state.best is not None:
+        kept.add(path_of(output, state.best.step))
+    for path in steps:
+        if path not in kept:
+            # renamed first: a kill leaves no half of a checkpoint that looks like a whole one
+            removed = path.rename(path.with_name(f"{_PARTIAL}removed"))
+            shutil.rmtree(removed)
+
+
+def _flush(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            _flush_folder(path)
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The schema of `config/train/*.yaml`."""
+"""The schema of `config/train/*.yaml`, and of the `config/policy/*.yaml` that they name."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,53 +7,104 @@ from typing import Any, Literal
 
 from vla_ros.action import ActionSpace
 from vla_ros.config import check_numbers
-from vla_ros.contract import ImageSpec, PromptSpec
+from vla_ros.contract import ArmBounds, BackboneName, ImageSpec, PromptSpec
 from vla_ros.data.augmentation import AugmentationConfig
+from vla_ros.data.sources import DataSource
 from vla_ros.observation import CameraSpec
 from vla_ros.policies.action_head import HeadConfig
+from vla_ros.recipe import RECIPES, RecipeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """Attributes:
-    path: a folder of LIBERO HDF5 files.
-    labels: `expert` is the noise-free label of our own demonstrations, `executed` what moved the arm.
+    source: which demonstrations; see `data.sources`.
     validation_episodes: that many episodes, spread evenly over the data set, are only measured on.
-    phase_weights: how much oftener frames of an expert's phase are drawn; others weigh 1.
+    phase_weights: how much oftener frames of a demonstrator's phase are drawn; others weigh 1.
+    workers: processes that read, augment and preprocess images; 0 does so between the steps.
     """
 
-    path: Path
-    labels: Literal["expert", "executed"]
+    source: DataSource
     validation_episodes: int
     phase_weights: dict[str, float] = field(default_factory=dict)
+    workers: int = 0
 
     def __post_init__(self) -> None:
         check_numbers(self, "validation_episodes", least=1)
+        check_numbers(self, "workers", least=0)
         for phase, weight in self.phase_weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"phase_weights.{phase}: expected >= 0, got {weight}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyConfig:
-    """Attributes:
-    backbone_config: fields of the family's transformers config, which checks them.
-    tokenizer_vocabulary: size of the byte-level BPE that is trained on the prompts.
+class FreezeConfig:
+    """Parts that keep their pretrained weights (VLM4VLA, table 3); the recipe freezes nothing."""
+
+    vision_encoder: bool = False
+    word_embeddings: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters on the language model's linear layers instead of full fine-tuning, through peft.
+
+    Attributes:
+        rank, alpha, dropout: as in peft.
     """
 
-    backbone: Literal["qwen3_vl"]
-    recipe: Literal["paper"]
-    backbone_config: dict[str, Any]
-    tokenizer_vocabulary: int
-    head: HeadConfig
-    camera: CameraSpec
-    image: ImageSpec
-    prompt: PromptSpec
-    action: ActionSpace
-    chunk_size: int
+    rank: int
+    alpha: float
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_numbers(self, "tokenizer_vocabulary", "chunk_size", least=1)
+        check_numbers(self, "rank", least=1)
+        check_numbers(self, "alpha", above=0)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """A vision-language model and how it becomes a policy: one file of `config/policy/`.
+
+    Attributes:
+        backbone: family of the model.
+        weights: hub id or local folder of the pretrained model (safetensors); None draws random weights in the shape of
+            `backbone_config` (VLM4VLA, table 8).
+        backbone_config: fields of the family's transformers config; with `weights` they must agree with its config.json
+            and serve to plan without a network; None reads them there.
+        tokenizer_vocabulary: size of the byte-level BPE that is trained on the prompts, for random weights; None takes
+            the tokenizer of `weights`.
+        image, prompt: preprocessing.
+        action_queries: learnable embeddings behind the prompt.
+        head: sizes of the policy head.
+        freeze: parts that are not trained.
+        lora: adapters; None fine-tunes everything, as the recipe does.
+    """
+
+    backbone: BackboneName
+    weights: str | None = None
+    backbone_config: dict[str, Any] | None = None
+    tokenizer_vocabulary: int | None = None
+    image: ImageSpec
+    prompt: PromptSpec
+    action_queries: int = 1
+    head: HeadConfig = HeadConfig()
+    freeze: FreezeConfig = FreezeConfig()
+    lora: LoraConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "action_queries", least=1)
+        if self.tokenizer_vocabulary is not None:
+            check_numbers(self, "tokenizer_vocabulary", least=1)
+        if self.weights is None and self.backbone_config is None:
+            raise ValueError("backbone_config: expected the model's sizes, as `weights` is not given, got nothing")
+        if (self.weights is None) != (self.tokenizer_vocabulary is not None):
+            raise ValueError(
+                "tokenizer_vocabulary: expected a number where `weights` is not given and nothing where it is, "
+                f"got {self.tokenizer_vocabulary}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,48 +113,72 @@ class ObjectiveConfig:
 
     Attributes:
         huber_delta: where the arm's Huber loss turns linear, in model units; divided by delta, so 1 is the paper's.
-        gripper_weight: of the gripper's binary cross-entropy.
+        gripper_weight: of the gripper's binary cross-entropy; None takes the recipe's.
         scene_weight: of the training-only regression of target, goal and end-effector positions; 0 leaves it out.
     """
 
-    huber_delta: float
-    gripper_weight: float
-    scene_weight: float
+    huber_delta: float = 1.0
+    gripper_weight: float | None = None
+    scene_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_numbers(self, "huber_delta", above=0)
-        check_numbers(self, "gripper_weight", "scene_weight", least=0)
+        check_numbers(self, "scene_weight", least=0)
+        if self.gripper_weight is not None:
+            check_numbers(self, "gripper_weight", least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay to zero, and an exponential moving average of the weights."""
+    """AdamW with linear warm-up.
+
+    Attributes:
+        steps: updates of the weights.
+        batch_size: samples of one update, over all processes and accumulation steps.
+        schedule: after the warm-up, `constant` (the recipe's) or `cosine` to zero.
+        accumulation_steps: forward and backward passes of one update.
+        beta2: decay of AdamW's second moment.
+        gradient_clip: largest norm of the gradient; None does not clip.
+        ema_decay: of the moving average of the weights that is validated and exported; None keeps none.
+    """
 
     steps: int
     batch_size: int
     learning_rate: float
     warmup_steps: int
-    weight_decay: float
-    gradient_clip: float
-    ema_decay: float
+    schedule: Literal["constant", "cosine"]
+    weight_decay: float = 0.0
+    beta2: float = 0.999
+    gradient_clip: float | None = None
+    accumulation_steps: int = 1
+    ema_decay: float | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self, "steps", "batch_size", "learning_rate", "gradient_clip", above=0)
+        check_numbers(self, "steps", "batch_size", "accumulation_steps", least=1)
+        check_numbers(self, "learning_rate", above=0)
         check_numbers(self, "weight_decay", least=0)
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay: expected in [0, 1), got {self.ema_decay}")
+        if self.gradient_clip is not None:
+            check_numbers(self, "gradient_clip", above=0)
+        for name in ("beta2", "ema_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name}: expected in [0, 1), got {value}")
         if not 0 <= self.warmup_steps < self.steps:
             raise ValueError(f"warmup_steps: expected in [0, steps), got {self.warmup_steps}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """One training run.
+class RunConfig:
+    """What every training run has, whatever it trains.
 
     Attributes:
-        output: the run's folder: checkpoint, metrics, loss curve, tokenizer, statistics.
-        precision: `bf16` computes in bfloat16 autocast (AMX on recent CPUs), weights stay float32.
-        validate_every: steps between validations, which also write the checkpoint and the loss curve.
+        output: the run's folder: checkpoints, metrics, loss curve, and what belongs to the weights.
+        device: where it runs; under `accelerate launch` with several processes, one GPU each.
+        precision: `bf16` computes in bfloat16 autocast, weights stay float32.
+        validate_every: steps between validations, which also write a checkpoint and the loss curve.
+        keep_last: newest checkpoints that are kept, beside the best one.
+        gradient_checkpointing: computes activations again in the backward pass instead of keeping them.
+        compile: torch.compile of the model.
     """
 
     name: str
@@ -112,12 +187,53 @@ class TrainConfig:
     device: Literal["cpu", "cuda"]
     precision: Literal["fp32", "bf16"]
     validate_every: int
-    data: DataConfig
-    policy: PolicyConfig
-    augmentation: AugmentationConfig
-    objective: ObjectiveConfig
+    keep_last: int = 1
+    gradient_checkpointing: bool = False
+    compile: bool = False
     optimizer: OptimizerConfig
 
     def __post_init__(self) -> None:
         check_numbers(self, "seed", least=0)
-        check_numbers(self, "validate_every", least=1)
+        check_numbers(self, "validate_every", "keep_last", least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """The training of a policy.
+
+    Attributes:
+        recipe: which reading of the paper; see `recipe.py`.
+        camera: the frames of the data set and of the robot.
+        action: what the data set's actions mean; checked against the data set.
+        chunk_size: actions per forward pass (10 for CALVIN, 4 for Bridge and LIBERO in the paper).
+        arm_bounds: fixed ends of the arm's range (CALVIN); None takes the 1 % and 99 % quantiles of the data.
+        policy: the model; usually the path of a file in `config/policy/`, relative to this one.
+    """
+
+    recipe: RecipeName = "paper"
+    camera: CameraSpec
+    action: ActionSpace
+    chunk_size: int
+    arm_bounds: ArmBounds | None = None
+    policy: PolicyConfig
+    data: DataConfig
+    augmentation: AugmentationConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        check_numbers(self, "chunk_size", least=1)
+        if self.arm_bounds is not None:
+            check_numbers(self, "arm_bounds", above=0)
+        least = RECIPES[self.recipe].qwen_min_side_px
+        if self.policy.backbone.startswith("qwen") and self.policy.image.final_px < least:
+            raise ValueError(
+                f"policy.image.encoder_px: expected >= {least} under recipe {self.recipe}, "
+                f"got {self.policy.image.final_px}"
+            )
+
+    @property
+    def gripper_weight(self) -> float:
+        """Weight of the gripper's loss."""
+        given = self.objective.gripper_weight
+        return RECIPES[self.recipe].gripper_weight if given is None else given

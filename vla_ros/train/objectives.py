@@ -4,29 +4,24 @@ import torch
 from torch import Tensor, nn
 
 from vla_ros.action import ARM_DIM
-from vla_ros.train.config import ObjectiveConfig
 
 
-def action_loss(outputs: Tensor, targets: Tensor, valid: Tensor, config: ObjectiveConfig) -> dict[str, Tensor]:
-    """Masked means; steps behind an episode's end count for nothing.
+def action_loss(outputs: Tensor, targets: Tensor, weights: Tensor, huber_delta: float) -> dict[str, Tensor]:
+    """Weighted sums over the batch and the chunk, `arm` and `gripper`; scalars.
 
     Args:
         outputs: float [batch, chunk, 7], arm in [-1, 1] and gripper logit.
         targets: float [batch, chunk, 7], arm in [-1, 1] and gripper in {0, 1}.
-        valid: bool [batch, chunk].
-
-    Returns:
-        `arm` and `gripper`, unweighted scalars.
+        weights: float [batch, chunk], what each step counts for in the mean: 0 behind an episode's end.
+        huber_delta: where the Huber loss, divided by it, turns linear.
     """
-    mask = valid.to(outputs.dtype)
-    count = mask.sum().clamp(min=1)
     arm = nn.functional.smooth_l1_loss(
-        outputs[..., :ARM_DIM], targets[..., :ARM_DIM], beta=config.huber_delta, reduction="none"
+        outputs[..., :ARM_DIM], targets[..., :ARM_DIM], beta=huber_delta, reduction="none"
     ).mean(-1)
     gripper = nn.functional.binary_cross_entropy_with_logits(
         outputs[..., ARM_DIM], targets[..., ARM_DIM], reduction="none"
     )
-    return {"arm": (arm * mask).sum() / count, "gripper": (gripper * mask).sum() / count}
+    return {"arm": (arm * weights).sum(), "gripper": (gripper * weights).sum()}
 
 
 class SceneHead(nn.Module):
@@ -42,14 +37,15 @@ class SceneHead(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Standardised positions of target, goal and end effector, float [batch, 9]."""
+        predicted: Tensor = self.linear(hidden).float()
+        return predicted
+
     def loss(self, hidden: Tensor, scene: Tensor) -> Tensor:
         """Smooth L1 of standardised positions [batch, 9]."""
-        target = (scene - self.mean) / self.std
-        predicted: Tensor = self.linear(hidden).float()
-        return nn.functional.smooth_l1_loss(predicted, target, beta=0.1)
+        return nn.functional.smooth_l1_loss(self(hidden), (scene - self.mean) / self.std, beta=0.1)
 
-    @torch.no_grad()
-    def error_m(self, hidden: Tensor, scene: Tensor) -> Tensor:
-        """Mean Euclidean error of each of the three positions, [3] in metres."""
-        predicted: Tensor = self.linear(hidden).float() * self.std + self.mean
-        return (predicted - scene).unflatten(-1, (3, 3)).norm(dim=-1).mean(0)
+    def positions(self, hidden: Tensor) -> Tensor:
+        """Positions, float [batch, 9] in metres."""
+        return torch.addcmul(self.mean, self(hidden), self.std)

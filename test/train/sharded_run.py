@@ -1,0 +1,47 @@
+"""A training run whose weights are sharded by accelerate's FSDP, in CPU processes: run by torchrun.
+
+accelerate has FSDP on accelerators only, and takes CPU processes for DDP; all its code runs on them nevertheless.
+"""
+
+import sys
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+from vla_ros import config
+from vla_ros.train import checkpoint, loop
+from vla_ros.train.config import RunConfig, TrainConfig
+from vla_ros.train.data import load_data
+from vla_ros.train.policy_task import PolicyTask
+
+make_accelerator = loop.make_accelerator
+
+
+def make_sharding_accelerator(settings: RunConfig) -> Accelerator:
+    accelerator = make_accelerator(settings)
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        cpu_ram_efficient_loading=False,
+        state_dict_type="SHARDED_STATE_DICT",
+    )
+    for state in (AcceleratorState, PartialState):
+        state._shared_state["distributed_type"] = DistributedType.FSDP
+    accelerator.state.distributed_type = DistributedType.FSDP
+    return accelerator
+
+
+def main() -> None:
+    loop.make_accelerator = make_sharding_accelerator
+    settings = config.load(Path(sys.argv[1]), TrainConfig)
+    run = loop.TrainingLoop(settings, PolicyTask(settings, load_data(settings, show_progress=False)))
+    newest = checkpoint.latest(settings.output)
+    if newest is not None:
+        run.resume(newest)
+    run.run()
+
+
+if __name__ == "__main__":
+    main()
