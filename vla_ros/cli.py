@@ -13,6 +13,7 @@ COMMANDS = {
     "inspect": "dev",
     "train": "dev",
     "train-vlm": "dev",
+    "import-upstream": "dev",
     "export": "dev",
     "check": "runtime",
     "eval": "runtime",
