@@ -61,3 +61,8 @@ def test_a_bad_episode_stops_it_or_is_listed(named: Path, capsys: pytest.Capture
 def test_a_wrong_option_is_refused_before_reading(named: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run(named, *(argument.format(folder=named.parent) for argument in arguments))
+
+
+def test_a_full_disk_is_named(named: Path) -> None:
+    with pytest.raises(ConfigError, match="--output /dev/full: expected a writable file, got: No space left on device"):
+        run(named, "--output", "/dev/full")

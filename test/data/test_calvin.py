@@ -160,3 +160,17 @@ def test_annotations_of_another_form_are_refused(root: Path) -> None:
     file.unlink()
     with pytest.raises(DatasetError, match=r"auto_lang_ann.npy: expected a readable file"):
         reopen(root)
+
+
+@pytest.mark.parametrize(("place", "value"), [(4, 255), (6, 1)])
+def test_a_damaged_archive_is_named(root: Path, place: int, value: int) -> None:
+    """A version that is too new, and a member that says that it is encrypted, in the directory at the end."""
+    file = root / "training" / "episode_0000006.npz"
+    data = bytearray(file.read_bytes())
+    start = data.index(b"PK\1\2")
+    while start >= 0:
+        data[start + place + 2] = value
+        start = data.find(b"PK\1\2", start + 1)
+    file.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"episode_0000006.npz: rel_actions: expected an array in a whole .npz file"):
+        reopen(root).episode(1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from test.data.demonstrations import STEPS, actions, episode, inspection
+from test.data.demonstrations import STEPS, Pictures, actions, episode, inspection
 from vla_ros.data.inspection import extreme_shares, summarize
 from vla_ros.errors import DatasetError
 from vla_ros.processing.normalization import Statistics
@@ -58,3 +58,13 @@ def test_a_bad_episode_stops_or_is_listed() -> None:
         inspection(episode(0), bad)
     found = inspection(episode(0), bad, skip_bad=True)
     assert (len(found.episodes), found.left_out) == (1, (str(bad),))
+
+
+def test_an_episode_with_damaged_images_counts_as_left_out_only() -> None:
+    bad = episode(1, frames=Pictures(damaged_step=0), instruction="open the drawer")
+    found = inspection(episode(0), bad, skip_bad=True)
+    assert [summary.name for summary in found.episodes] == ["demo_0"]
+    assert (found.total, len(found.left_out), found.statistics.count) == (2, 1, STEPS)
+    assert "open the drawer" not in found.instructions
+    with pytest.raises(DatasetError, match=r"data/x: expected at least one episode with images, .* step 0"):
+        inspection(bad, skip_bad=True)

@@ -1,7 +1,7 @@
 import numpy as np
 
 from test.data.demonstrations import STEPS, episode, inspection
-from vla_ros.data.histogram import Histogram, histogram
+from vla_ros.data.inspection_histogram import Histogram, histogram
 from vla_ros.data.inspection_text import WIDTH, sparkline, text_report
 from vla_ros.data.inspection_warnings import Finding, find_all
 from vla_ros.errors import DatasetError

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -315,3 +316,41 @@ def test_a_table_of_version_3_without_a_needed_column_is_refused(tmp_path: Path)
     pq.write_table(pq.read_table(path).drop_columns(["length"]), path)
     with pytest.raises(DatasetError, match=r"file-000.parquet: length: expected a column of this file"):
         LerobotSource(path=tmp_path / "data", camera=VIDEO, convention="libero").open()
+
+
+@pytest.mark.parametrize("column", ["episode_index", "frame_index", "task_index", "timestamp"])
+@pytest.mark.parametrize("value", ["x", [[1.0]], None])
+def test_a_column_of_another_type_is_named(copied: LerobotSource, column: str, value: object) -> None:
+    file, _ = data_file(copied, 0)
+    table = pq.read_table(file)
+    table = table.set_column(table.column_names.index(column), column, pa.array([value] * len(table)))
+    pq.write_table(table, file)
+    with pytest.raises(DatasetError, match=rf"{file.name}: episode_0\.{column}.*: expected"):
+        copied.open().episode(0)
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, 10**12, 4])
+def test_a_wrong_length_is_refused(copied: LerobotSource, length: float) -> None:
+    if copied.path.name == "lerobot_v21":
+        path = copied.path / "meta" / "episodes.jsonl"
+        first, *others = path.read_text().splitlines()
+        path.write_text("\n".join([json.dumps({**json.loads(first), "length": length}), *others]))
+    else:
+        path = copied.path / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+        table = pq.read_table(path)
+        lengths = pa.array([length, *table["length"].to_pylist()[1:]])
+        pq.write_table(table.set_column(table.column_names.index("length"), "length", lengths), path)
+    with pytest.raises(DatasetError, match=r"length|expected \d+ steps as in meta/, got (more|\d+)"):
+        copied.open().episode(0)
+
+
+def test_images_of_several_sizes_are_named(copied: LerobotSource) -> None:
+    file, row = data_file(copied, 0)
+
+    def shrink(images: list[Any]) -> None:
+        images[row]["bytes"] = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+
+    change(file, IMAGES, shrink)
+    frames = replace(copied, camera=IMAGES).open().episode(0).frames
+    with pytest.raises(DatasetError, match=rf"{file.name}: {IMAGES}: expected frames of one size"):
+        frames(np.arange(2))

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -214,3 +215,33 @@ def test_a_missing_instruction_is_named(tmp_path: Path) -> None:
     write_file(tmp_path / "x_demo.hdf5", {"problem_info": "{}"}, [recording()])
     with pytest.raises(DatasetError, match=r"data\.problem_info: expected JSON with a language_instruction"):
         read(tmp_path)
+
+
+def test_whichever_byte_is_damaged_the_file_is_named_in_one_line(demo: Path) -> None:
+    """h5py raises half a dozen types of errors on damaged structures."""
+    whole = demo.read_bytes()
+    random = np.random.default_rng(0)
+    refusals = []
+    for number, place in enumerate(random.integers(0, len(whole), 300).tolist()):
+        data = bytearray(whole)
+        data[place] = 0xFF - data[place]
+        path = demo.with_name(f"{number}.hdf5")
+        path.write_bytes(data)
+        try:
+            LiberoDataset(path).episode(0).frames(np.arange(4))
+        except DatasetError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 20
+    assert all(
+        re.fullmatch(rf"{demo.parent}/\d+\.hdf5: expected .+|{demo.parent}/\d+\.hdf5: data.+", line)
+        for line in refusals
+    )
+
+
+def test_brackets_in_names_are_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "run [1]"
+    folder.mkdir()
+    file = folder / "x[2]_demo.hdf5"
+    write_file(file, ATTRIBUTES, [recording()])
+    assert len(read(folder)) == len(read(file)) == 1
+    assert len(read(tmp_path / "run*" / "*.hdf5")) == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from test.data import recordings
 from test.data.recordings import (
     DEFINITIONS,
     START_NS,
@@ -28,6 +29,7 @@ from vla_ros.data.episode import Episode
 from vla_ros.data.mcap import McapSource
 from vla_ros.data.mcap_writer import EpisodeWriter, RawMessage
 from vla_ros.data.recorded_topics import RecordedTopics
+from vla_ros.data.scan import scan
 from vla_ros.data.sources import DataSource, detect
 from vla_ros.errors import ConfigError, DatasetError
 
@@ -317,3 +319,83 @@ def test_detect_knows_recordings_and_their_only_topics(tmp_path: Path) -> None:
     found = detect(tmp_path).mcap
     assert found is not None
     assert (found.action_from, found.topics) == ("commands", RecordedTopics())
+
+
+def test_images_recorded_at_the_same_moment_are_told_apart(tmp_path: Path) -> None:
+    """As with `--sim-time`, where a simulator's clock ticks less often than its camera."""
+    entries = demonstration()
+    for entry in entries:
+        entry.time_s = 0.1 * (entry.time_s // 0.1)
+    episode = read(write(tmp_path / "a.mcap", entries))
+    np.testing.assert_array_equal(episode.frames(np.arange(10))[:, 0, 0, 0], np.arange(10))
+
+
+@pytest.mark.parametrize("name", ["../b.mcap", "/b.mcap"])
+def test_a_rosbag2_folder_names_no_file_outside_of_it(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "b.mcap", demonstration())
+    bag = rosbag2(tmp_path / "bag", name)
+    with pytest.raises(DatasetError, match=r"metadata.yaml: relative_file_paths: expected files in its folder, got '"):
+        read(bag)
+
+
+def test_a_damaged_recording_among_others_is_one_bad_episode(tmp_path: Path) -> None:
+    rosbag2(tmp_path / "a_bag", "../b.mcap")
+    (tmp_path / "b.mcap").write_bytes(b"")
+    write(tmp_path / "c.mcap", demonstration())
+    source = McapSource.detect(tmp_path)
+    assert source is not None
+    found = scan(source.open(), skip_bad=True, show_progress=False)
+    assert (len(found.episodes), len(found.left_out)) == (1, 2)
+    assert "a_bag/metadata.yaml" in found.left_out[0]
+    assert "b.mcap" in found.left_out[1]
+
+
+def test_a_flipped_bit_in_the_definition_of_a_message_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mcap", demonstration())
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"float64 x\nfloat64 y")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"a.mcap: expected a whole MCAP file, got one with a damaged summary"):
+        read(path)
+
+
+def test_a_type_that_is_defined_otherwise_than_in_ros_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = "sensor_msgs/msg/JointState"
+    monkeypatch.setitem(recordings.DEFINITIONS, kind, recordings.DEFINITIONS[kind].replace("position", "positions"))
+    entries = demonstration()
+    for entry in entries:
+        if entry.kind == kind:
+            entry.fields["positions"] = entry.fields.pop("position")
+    with pytest.raises(DatasetError, match=r"/gripper_command: message 0 .*: type: expected the fields"):
+        read(write(tmp_path / "a.mcap", entries))
+
+
+def test_a_velocity_that_float32_cannot_hold_is_refused(tmp_path: Path) -> None:
+    entries = demonstration()
+    entries[2].fields["twist"]["linear"]["x"] = 1e300
+    with pytest.raises(DatasetError, match=r"a.mcap: actions\[0\].x: expected a finite number, got inf"):
+        read(write(tmp_path / "a.mcap", entries))
+
+
+def rosbag2(folder: Path, name: str) -> Path:
+    folder.mkdir()
+    (folder / "metadata.yaml").write_text(
+        f"rosbag2_bagfile_information:\n  storage_identifier: mcap\n  relative_file_paths: [{name}]\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(("late_s", "closes_at"), [(0.0, 5), (0.02, 5), (0.03, 6)])
+def test_the_gripper_command_in_force_in_the_middle_of_the_period_counts(
+    tmp_path: Path, late_s: float, closes_at: int
+) -> None:
+    entries = [entry for entry in demonstration() if entry.topic != "/gripper_command"]
+    entries += [gripper(0.0, 1.0), gripper(0.25 + late_s, 0.0)]
+    entries.sort(key=lambda entry: entry.time_s)
+    opening = read(write(tmp_path / "a.mcap", entries)).actions[:, 6]
+    np.testing.assert_array_equal(opening, np.arange(10) < closes_at)
+
+
+def test_an_open_gripper_must_differ_from_a_closed_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gripper_open: expected other than gripper_closed, got 0\.5 for both"):
+        McapSource(path=tmp_path, gripper_open=0.5, gripper_closed=0.5)

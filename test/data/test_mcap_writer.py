@@ -99,6 +99,14 @@ def test_nothing_to_save_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DatasetError, match="expected at least one whole message, got none"):
         recover(path)
-    with pytest.raises(DatasetError, match=r"b.mcap: expected a recording, got nothing"):
+    with pytest.raises(DatasetError, match=r"b.mcap: expected a recording, got: No such file"):
         recover(tmp_path / "b.mcap")
     assert [file.name for file in tmp_path.iterdir()] == ["a.mcap"]
+
+
+def test_a_recovery_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mcap", demonstration())
+    path.write_bytes(path.read_bytes()[:-100])
+    (tmp_path / "a_recovered.mcap.active").mkdir()
+    with pytest.raises(DatasetError, match=r"a_recovered.mcap: expected to write a new file, got: Is a directory"):
+        recover(path)

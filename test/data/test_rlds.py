@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_a_frame_that_is_damaged_after_the_scan_is_named(bridge: Path) -> None:
         ("dataset_info.json", "[]", r"dataset_info.json: expected a mapping, got list"),
         ("dataset_info.json", json.dumps({"fileFormat": "array_record"}), "fileFormat: expected tfrecord, got 'array"),
         ("dataset_info.json", json.dumps({"splits": ["train"]}), r"dataset_info.json: expected TFDS's description"),
-        ("features.json", "{}", r"features.json: expected the schema of RLDS episodes, got no 'featuresDict'"),
+        ("features.json", "{}", r"features.json: expected the schema of RLDS episodes, got: KeyError"),
     ],
 )
 def test_a_wrong_description_is_named(bridge: Path, file: str, content: str, message: str) -> None:
@@ -220,5 +221,25 @@ def test_what_is_no_example_is_named() -> None:
 
 def test_what_is_no_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     episode = write_episode(tmp_path).episode(0)
-    with pytest.raises(DatasetError, match=r"record\[0\]: frame 1: expected a JPEG or PNG image, got something else"):
+    with pytest.raises(DatasetError, match=r"record\[0\]: frame 1: expected a whole JPEG or PNG file, got 50 bytes"):
         episode.frames(np.array([1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "../other"}, r"splits.train: expected shards in its folder, got '../other-train"),
+        ({"name": "/other"}, r"splits.train: expected shards in its folder, got '/other-train"),
+        ({"shards": ["1000000000000"]}, r"splits.train.shardLengths\[0\]: expected 0 to 1000000, got 1000000000000"),
+        ({"shards": [1e400]}, r"expected TFDS's description of its files, got: OverflowError"),
+    ],
+)
+def test_a_description_leads_neither_out_of_its_folder_nor_out_of_memory(
+    bridge: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = bridge / "dataset_info.json"
+    info = json.loads(path.read_text())
+    info["splits"][0]["shardLengths"] = changes.pop("shards", info["splits"][0]["shardLengths"])
+    path.write_text(json.dumps(info | changes))
+    with pytest.raises(DatasetError, match=rf"dataset_info.json: {message}"):
+        RldsSource(path=bridge, kind="bridge").open()

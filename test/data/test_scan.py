@@ -1,11 +1,13 @@
 """The one look at all episodes before training."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from test.data.test_libero import ATTRIBUTES, nan_at, recording
+from vla_ros.data.episode import Episode, EpisodeDataset
 from vla_ros.data.libero import LiberoDataset
 from vla_ros.data.libero_writer import write_file
 from vla_ros.data.scan import scan
@@ -55,3 +57,20 @@ def test_progress_can_be_silenced(folder: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == ""
     scan(LiberoDataset(folder), skip_bad=True)
     assert "reading episodes: 100%" in capsys.readouterr().err
+
+
+class Deadly(EpisodeDataset):
+    """Takes its reading process with it, as a library that crashes on a damaged file does."""
+
+    source = "data/x"
+
+    def __len__(self) -> int:
+        return 3
+
+    def episode(self, index: int) -> Episode:
+        os._exit(1)
+
+
+def test_a_reading_process_that_dies_is_an_error_in_one_line() -> None:
+    with pytest.raises(DatasetError, match=r"^data/x: expected reading processes to live, got one that died"):
+        scan(Deadly(), workers=1, show_progress=False)

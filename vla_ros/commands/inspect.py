@@ -73,19 +73,26 @@ def run(args: argparse.Namespace) -> int:
     findings = find_all(inspection)
     print(text_report(inspection, findings))
     if args.output is not None:
-        args.output.write_text(render(inspection, findings), encoding="utf-8")
+        _write("output", args.output, render(inspection, findings))
         print(f"\npage: {args.output.absolute().as_uri()}")
     if args.json is not None:
-        args.json.write_text(json.dumps(_figures(inspection, findings), indent=2) + "\n", encoding="utf-8")
+        _write("json", args.json, json.dumps(_figures(inspection, findings), indent=2) + "\n")
         print(f"figures: {args.json}")
     return 0
 
 
 def _figures(inspection: "Inspection", findings: "list[Finding]") -> dict[str, Any]:
-    from vla_ros.data.inspection_record import to_json
+    from vla_ros.data.inspection_json import to_json
     from vla_ros.evaluation.provenance import machine, runtime_versions
 
     return to_json(inspection, findings) | {"versions": runtime_versions(), "machine": machine()}
+
+
+def _write(option: str, path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--{option} {path}: expected a writable file, got: {error.strerror}") from error
 
 
 def _check_writable(option: str, path: Path | None) -> None:

@@ -14,8 +14,6 @@
 What is between the annotated windows is play without an instruction, and is not read.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +23,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from vla_ros.action import ACTION_NAMES
-from vla_ros.data.checks import checked_actions, checked_instruction, stacked
+from vla_ros.data.checks import checked_actions, checked_instruction, reason, stacked
 from vla_ros.data.conventions import CALVIN
 from vla_ros.data.episode import Episode, EpisodeDataset
 from vla_ros.data.safe_pickle import load_object, plain
@@ -152,9 +150,9 @@ def _read_actions(file: Path) -> NDArray[Any]:
 
 def _read_field(file: Path, name: str) -> NDArray[Any]:
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return np.asarray(stored[name])
     except KeyError as error:
         raise DatasetError(f"{file}: {name}: expected an array, got nothing") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f"{file}: {name}: expected an array in a whole .npz file, got: {error}") from error
+    except Exception as error:  # NumPy raises whatever its parsers do
+        raise DatasetError(f"{file}: {name}: expected an array in a whole .npz file, got: {reason(error)}") from error

@@ -42,7 +42,10 @@ def checked_actions(values: NDArray[Any], convention: ActionConvention, where: s
     is_outside[:, ARM_DIM] = (gripper < low - _UNIT_TOLERANCE) | (gripper > high + _UNIT_TOLERANCE)
     wanted = f"{convention.gripper_closed:g} (closed) to {convention.gripper_open:g} (open)"
     _refuse(values, is_outside, where, wanted)
-    return convention.to_si(values)
+    with np.errstate(over="ignore"):
+        actions = convention.to_si(values)
+    check_finite(actions, where)  # what float32 cannot hold is infinite
+    return actions
 
 
 def check_finite(values: NDArray[Any], where: str) -> None:
@@ -79,6 +82,11 @@ def checked_instruction(text: object, where: str) -> str:
     except ObservationError as error:
         raise DatasetError(str(error)) from error
     return text
+
+
+def reason(error: Exception) -> str:
+    """What a library says about damaged data, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def stacked(frames: list[NDArray[np.uint8]], name: str) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.action import ARM_DIM, ActionSpace
+from vla_ros.data.orientation import Orientation
 
 Array = NDArray[Any]
 
@@ -96,8 +97,8 @@ BRIDGE = ActionConvention(
     action=ActionSpace(frame_id="base", rotation="euler_xyz", control_rate_hz=5.0),
 )
 
-LIBERO_NO_NOOPS_IS_MIRRORED = True
-"""Whether the frames of the published `libero_*_no_noops` (RLDS, and the LeRobot data sets made of them) are mirrored.
+LIBERO_NO_NOOPS_ORIENTATION: Orientation = "mirrored"
+"""How the frames of the published `libero_*_no_noops` (RLDS, and the LeRobot data sets made of them) are stored.
 
 LIBERO stores its frames bottom-up. Their converter turned each by 180 degrees, which also swaps left and right: the
 readers here swap them back, so that a policy sees in training what the simulator's camera, or a real one, shows.

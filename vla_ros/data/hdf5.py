@@ -1,6 +1,9 @@
 """HDF5 as demonstrations need it: fields that are checked in one line, and single frames read lazily."""
 
 import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.data.checks import reason
 from vla_ros.errors import DatasetError
 
 OPEN_FILES = 32
@@ -21,8 +25,25 @@ def open_file(path: Path, **options: Any) -> h5py.File:
     """Raises DatasetError if it is no HDF5 file, or a truncated one; `options` are h5py's."""
     try:
         return h5py.File(path, "r", **options)
-    except OSError as error:
-        raise DatasetError(f"{path}: expected a whole HDF5 file, got: {error}") from error
+    except Exception as error:  # h5py raises whatever its parsers do
+        raise damaged(path, error) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator["CheckedGroup"]:
+    """The root of a file while it is read; what h5py raises on damaged parts of it becomes a DatasetError."""
+    with open_file(path) as root:
+        try:
+            yield CheckedGroup(path, root)
+        except DatasetError:
+            raise
+        except Exception as error:  # as above
+            raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> DatasetError:
+    """An error of h5py, for the user."""
+    return DatasetError(f"{path}: expected a whole HDF5 file, got: {reason(error)}")
 
 
 class _OpenFile:
@@ -39,36 +60,42 @@ class _OpenFile:
         return self._datasets[path]
 
 
-_shared_file = functools.lru_cache(maxsize=OPEN_FILES)(_OpenFile)
+def _shared(path: Path) -> _OpenFile:
+    return _opened(path, os.getpid())
+
+
+@functools.lru_cache(maxsize=OPEN_FILES)
+def _opened(path: Path, process_id: int) -> _OpenFile:
+    """Of one process: a forked one opens its own."""
+    return _OpenFile(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Hdf5Frames:
-    """Reads single frames of one episode; whichever process uses it opens the file itself.
+    """Reads single frames of one episode as they are stored; whichever process uses it opens the file itself.
 
     Attributes:
         file: the HDF5 file.
         path: of the images in it, uint8 [T, H, W, 3], RGB.
-        is_bottom_up: whether their rows are stored from the bottom, as OpenGL reads them.
     """
 
     file: Path
     path: str
-    is_bottom_up: bool
 
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Frames uint8 [len(steps), H, W, 3], upright; see `FrameReader`."""
-        images = _shared_file(self.file).dataset(self.path)
-        frames = np.empty((len(steps), *images.shape[1:]), np.uint8)
-        for row, step in enumerate(steps):
-            try:
-                frame = images[int(step)]
-            except (OSError, RuntimeError) as error:  # a damaged chunk
-                raise DatasetError(
-                    f"{self.file}: {self.path.replace('/', '.')}[{step}]: expected a frame, got: {error}"
-                ) from error
-            frames[row] = frame[::-1] if self.is_bottom_up else frame
-        return frames
+        """Frames uint8 [len(steps), H, W, 3]; see `FrameReader`."""
+        step = 0
+        try:
+            images = _shared(self.file).dataset(self.path)
+            frames = np.empty((len(steps), *images.shape[1:]), np.uint8)
+            for row, step in enumerate(steps.tolist()):
+                frames[row] = images[step]
+            return frames
+        except DatasetError:
+            raise
+        except Exception as error:  # a damaged chunk, or a file that has changed
+            where = f"{self.file}: {self.path.replace('/', '.')}[{step}]"
+            raise DatasetError(f"{where}: expected a frame, got: {reason(error)}") from error
 
 
 class CheckedGroup:
@@ -106,8 +133,8 @@ class CheckedGroup:
         dataset = self.dataset(path, shape)
         try:
             return np.asarray(dataset)
-        except (OSError, RuntimeError) as error:
-            raise self.error(path, "numbers", f"damaged data: {error}") from error
+        except Exception as error:  # as above
+            raise self.error(path, "numbers", f"damaged data: {reason(error)}") from error
 
     def finite(self, path: str, shape: tuple[int | None, ...]) -> Array:
         """A dataset of finite numbers."""
@@ -118,9 +145,9 @@ class CheckedGroup:
             raise self.error(f"{path}[{step}]", "finite numbers", "NaN or infinity")
         return values
 
-    def frames(self, path: str, steps: int, is_bottom_up: bool) -> Hdf5Frames:
+    def frames(self, path: str, steps: int) -> Hdf5Frames:
         """Images uint8 [steps, H, W, 3], read when they are needed."""
         images = self.dataset(path, (steps, None, None, 3))
         if images.dtype != np.uint8:
             raise self.error(path, "uint8", str(images.dtype))
-        return Hdf5Frames(self.file, f"{self.node.name}/{path}".strip("/"), is_bottom_up)
+        return Hdf5Frames(self.file, f"{self.node.name}/{path}".strip("/"))

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from vla_ros.action import ARM_DIM, ActionSpace
 from vla_ros.data.episode import Episode, EpisodeDataset
-from vla_ros.data.histogram import Histogram, histogram
-from vla_ros.data.image_sample import ImageSample, sample_images
+from vla_ros.data.inspection_histogram import Histogram, histogram
+from vla_ros.data.inspection_images import ImageSample, sample_images
 from vla_ros.data.scan import scan
 from vla_ros.data.statistics import StatisticsAccumulator
+from vla_ros.errors import DatasetError
 from vla_ros.processing.normalization import Statistics
 
 IDLE_M, IDLE_RAD = 1e-4, 1e-3
@@ -145,24 +146,28 @@ def inspect_dataset(
         replace(episode, name=episode.name.removeprefix(dataset.source).lstrip("/: ")) for episode in scanned.episodes
     ]
     images, unreadable = sample_images(named, skip_bad=skip_bad, show_progress=show_progress)
+    good = [episode for index, episode in enumerate(named) if index not in unreadable]
+    left_out = (*scanned.left_out, *unreadable.values())
+    if not good:
+        raise DatasetError(f"{dataset.source}: expected at least one episode with images, the first has: {left_out[0]}")
     accumulator = StatisticsAccumulator()
-    for episode in scanned.episodes:
+    for episode in good:
         accumulator.add(episode.actions)
     summary = accumulator.result()
-    actions = np.concatenate([episode.actions for episode in scanned.episodes])
+    actions = np.concatenate([episode.actions for episode in good])
     return Inspection(
         source=dataset.source,
         format=format_name,
         action=dataset.action,
         total=len(dataset),
-        episodes=tuple(summarize(episode) for episode in named),
-        left_out=(*scanned.left_out, *unreadable),
+        episodes=tuple(summarize(episode) for episode in good),
+        left_out=left_out,
         statistics=summary,
         extreme_shares=extreme_shares(actions),
         histograms=tuple(
             histogram(column, low, high) for column, low, high in zip(actions.T, summary.q01, summary.q99, strict=True)
         ),
-        lengths=_length_histogram(np.array([len(episode) for episode in scanned.episodes])),
+        lengths=_length_histogram(np.array([len(episode) for episode in good])),
         images=images,
     )
 

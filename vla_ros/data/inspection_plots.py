@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.data.histogram import Histogram
+from vla_ros.data.inspection_histogram import Histogram
 
 WIDTH, HEIGHT = 320, 132
 LEFT, RIGHT, TOP, BOTTOM = 8, 8, 18, 22

@@ -4,8 +4,8 @@ import textwrap
 from itertools import pairwise
 
 from vla_ros.action import ACTION_NAMES, ARM_DIM
-from vla_ros.data.histogram import Histogram
 from vla_ros.data.inspection import Inspection
+from vla_ros.data.inspection_histogram import Histogram
 from vla_ros.data.inspection_warnings import Finding
 
 WIDTH = 100

@@ -15,11 +15,10 @@ were subtracted without wrapping. Copies of these sets differ, so look at yours:
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from typing_extensions import Self
 
@@ -30,7 +29,7 @@ from vla_ros.data.conventions import BRIDGE, CALVIN, LIBERO, ActionConvention
 from vla_ros.data.episode import Episode, EpisodeDataset, FrameReader
 from vla_ros.data.lerobot_info import EpisodeRecord, camera_dtypes, info_error, read_info, read_json
 from vla_ros.data.orientation import Orientation, upright
-from vla_ros.data.parquet import ParquetFrames, read_rows
+from vla_ros.data.parquet import ParquetFrames, numbers, read_rows, whole_numbers
 from vla_ros.data.video import VideoFrames
 from vla_ros.errors import DatasetError
 
@@ -132,12 +131,13 @@ class LerobotDataset(EpisodeDataset):
         record = self._episodes[index]
         name = f"{record.data}: episode_{record.index}"
         columns = ["episode_index", "frame_index", "task_index", "timestamp", self._given.action]
-        rows = read_rows(record.data, record.first_row, record.length, columns)
-        _check_rows(rows, record, name)
-        times_s = _numbers(rows["timestamp"], f"{name}.timestamp").astype(np.float64)
+        # one more than there should be, to see whether it is another episode's
+        rows = read_rows(record.data, record.first_row, record.length + 1, columns)
+        rows = _checked_rows(rows, record, name)
+        times_s = numbers(rows["timestamp"], f"{name}.timestamp").astype(np.float64)
         self._check_times(times_s, name)
         frames = self._frames(record, times_s)
-        values = _numbers(rows[self._given.action], f"{name}.{self._given.action}")
+        values = numbers(rows[self._given.action], f"{name}.{self._given.action}")
         return Episode(
             name=name,
             instruction=self._instruction(rows["task_index"], name),
@@ -153,6 +153,8 @@ class LerobotDataset(EpisodeDataset):
         return frames
 
     def _check_times(self, times_s: NDArray[np.float64], name: str) -> None:
+        if times_s.ndim != 1:
+            raise DatasetError(f"{name}.timestamp: expected one number per step, got {times_s.shape[1]}")
         expected_s = np.arange(len(times_s)) / self._fps
         is_off = ~(np.abs(times_s - expected_s) <= _UNIFORM_TOLERANCE / self._fps)
         if is_off.any():
@@ -163,7 +165,7 @@ class LerobotDataset(EpisodeDataset):
             )
 
     def _instruction(self, task_indices: pa.ChunkedArray, name: str) -> str:
-        indices = pc.unique(task_indices).to_pylist()
+        indices = np.unique(whole_numbers(task_indices, f"{name}.task_index")).tolist()
         if len(indices) != 1:
             raise DatasetError(f"{name}.task_index: expected one task, got {len(indices)}: {indices}")
         if indices[0] not in self._tasks:
@@ -171,30 +173,20 @@ class LerobotDataset(EpisodeDataset):
         return checked_instruction(self._tasks[indices[0]], f"{self.source}: meta.tasks[{indices[0]}]")
 
 
-def _check_rows(rows: pa.Table, record: EpisodeRecord, name: str) -> None:
-    """Refuse a truncated file, and rows that are not this episode's."""
-    if len(rows) != record.length:
-        raise DatasetError(f"{name}: expected {record.length} steps as in meta/, got {len(rows)}")
+def _checked_rows(rows: pa.Table, record: EpisodeRecord, name: str) -> pa.Table:
+    """The episode's own; refuses a truncated file, one that has more of it than is stated, and rows of another."""
+    indices = whole_numbers(rows["episode_index"], f"{name}.episode_index")
+    if len(rows) < record.length or record.index in indices[record.length :]:
+        got = "more" if len(rows) > record.length else str(len(rows))
+        raise DatasetError(f"{name}: expected {record.length} steps as in meta/, got {got}")
+    rows = rows.slice(0, record.length)
     for column, expected in (
         ("episode_index", np.full(record.length, record.index)),
         ("frame_index", np.arange(record.length)),
     ):
-        found = rows[column].to_numpy()
+        found = whole_numbers(rows[column], f"{name}.{column}")
         is_other = found != expected
         if is_other.any():
             step = int(np.flatnonzero(is_other)[0])
             raise DatasetError(f"{name}.{column}[{step}]: expected {expected[step]}, got {found[step]}")
-
-
-def _numbers(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
-    """A column of numbers [T], or of lists of n numbers as [T, n]; a missing number is NaN."""
-    width: int | None = None
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
-        widths = pc.unique(pc.list_value_length(column)).to_pylist()
-        if len(widths) != 1 or widths[0] is None:
-            raise DatasetError(f"{where}: expected lists of one length, got lengths {widths}")
-        width, column = widths[0], pc.list_flatten(column)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise DatasetError(f"{where}: expected numbers, got {column.type}")
-    values = column.to_numpy()
-    return values if width is None else values.reshape(-1, width)
+    return rows

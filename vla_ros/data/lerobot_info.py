@@ -64,10 +64,10 @@ class LerobotInfo:
             raise info_error(self.root, name, "a pattern of a path", repr(pattern))
         try:
             path = Path(pattern.format(**values))
-        except (AttributeError, KeyError, IndexError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, MemoryError, TypeError, ValueError) as error:
             wanted = ", ".join(f"{{{key}}}" for key in values)
             raise info_error(self.root, name, f"a pattern of {wanted}", repr(pattern)) from error
-        if path.is_absolute() or ".." in path.parts:
+        if path.is_absolute() or ".." in path.parts or "\0" in pattern:
             raise info_error(self.root, name, "a path inside the data set", repr(pattern))
         return self.root / path
 
@@ -107,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object."""
     try:
         content = json.loads(read_text(path))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise DatasetError(f"{path}: expected JSON, got: {error}") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected a JSON object, got {type(content).__name__}")

@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 def read_tasks(info: LerobotInfo) -> dict[int, Any]:
     """Instructions by `task_index`."""
-    return dict(_entries(info.root / "meta" / "tasks.jsonl", lambda entry: (int(entry["task_index"]), entry["task"])))
+    return dict(
+        _entries(info.root / "meta" / "tasks.jsonl", lambda entry: (_whole_number(entry, "task_index"), entry["task"]))
+    )
 
 
 def read_episodes(info: LerobotInfo) -> tuple[EpisodeRecord, ...]:
@@ -29,11 +31,11 @@ def read_episodes(info: LerobotInfo) -> tuple[EpisodeRecord, ...]:
         raise info_error(info.root, "chunks_size", "a number >= 1", repr(chunk_size))
 
     def record(entry: dict[str, Any]) -> EpisodeRecord:
-        index = int(entry["episode_index"])
+        index = _whole_number(entry, "episode_index")
         numbers = {"episode_chunk": index // chunk_size, "episode_index": index}
         return EpisodeRecord(
             index=index,
-            length=int(entry["length"]),
+            length=_whole_number(entry, "length"),
             data=info.data_file(**numbers),
             first_row=0,
             video=info.video_file(**numbers) if info.video_key else None,
@@ -44,6 +46,13 @@ def read_episodes(info: LerobotInfo) -> tuple[EpisodeRecord, ...]:
     return tuple(sorted(records, key=lambda record: record.index))
 
 
+def _whole_number(entry: dict[str, Any], name: str) -> int:
+    value = entry[name]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} {value!r}")
+    return value
+
+
 def _entries(path: Path, convert: Callable[[dict[str, Any]], T]) -> list[T]:
     converted = []
     # not splitlines(), which also splits at characters that JSON allows within a text
@@ -52,6 +61,6 @@ def _entries(path: Path, convert: Callable[[dict[str, Any]], T]) -> list[T]:
             continue
         try:
             converted.append(convert(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise DatasetError(f"{path}: line {number}: expected an entry of LeRobot, got {error!r}") from error
     return converted

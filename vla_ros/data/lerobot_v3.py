@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.data.lerobot_info import EpisodeRecord, LerobotInfo
-from vla_ros.data.parquet import count_rows, read_rows, read_table
+from vla_ros.data.parquet import count_rows, numbers, read_rows, read_table, whole_numbers
 from vla_ros.errors import DatasetError
 
 
@@ -23,7 +23,8 @@ def read_tasks(info: LerobotInfo) -> dict[int, Any]:
     names = [name for name in table.column_names if name != "task_index"]
     if "task_index" not in table.column_names or len(names) != 1:
         raise DatasetError(f"{path}: expected the columns task_index and one more, got {', '.join(table.column_names)}")
-    return dict(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
+    indices = whole_numbers(table["task_index"], f"{path}: task_index").tolist()
+    return dict(zip(indices, table[names[0]].to_pylist(), strict=True))
 
 
 def read_episodes(info: LerobotInfo) -> tuple[EpisodeRecord, ...]:
@@ -32,29 +33,34 @@ def read_episodes(info: LerobotInfo) -> tuple[EpisodeRecord, ...]:
     files = sorted(folder.glob("*/*.parquet"))
     if not files:
         raise DatasetError(f"{folder}: expected chunk-000/file-000.parquet, got nothing")
-    video = f"videos/{info.video_key}"
-    columns = ["episode_index", "length", "dataset_from_index"]
-    if info.video_key:
-        columns += [f"{video}/chunk_index", f"{video}/file_index", f"{video}/from_timestamp"]
-    rows = [row for file in files for row in read_table(file, columns).to_pylist()]
-    rows.sort(key=lambda row: row["episode_index"])
     data_files, starts = _data_files(info)
     records = []
-    for row in rows:
-        place = max(bisect_right(starts, row["dataset_from_index"]) - 1, 0)
-        records.append(
-            EpisodeRecord(
-                index=row["episode_index"],
-                length=row["length"],
-                data=data_files[place],
-                first_row=row["dataset_from_index"] - starts[place],
-                video=info.video_file(chunk_index=row[f"{video}/chunk_index"], file_index=row[f"{video}/file_index"])
-                if info.video_key
-                else None,
-                video_from_s=row[f"{video}/from_timestamp"] if info.video_key else 0.0,
+    for file in files:
+        columns = _columns(file, info.video_key)
+        for index, length, begin, chunk_index, file_index, from_s in zip(*columns, strict=True):
+            place = max(bisect_right(starts, begin) - 1, 0)
+            records.append(
+                EpisodeRecord(
+                    index=index,
+                    length=length,
+                    data=data_files[place],
+                    first_row=begin - starts[place],
+                    video=info.video_file(chunk_index=chunk_index, file_index=file_index) if info.video_key else None,
+                    video_from_s=from_s,
+                )
             )
-        )
-    return tuple(records)
+    return tuple(sorted(records, key=lambda record: record.index))
+
+
+def _columns(file: Path, video_key: str | None) -> list[list[Any]]:
+    """Per episode: its number, its steps, its first row, and its video's chunk, file and time, 0 where it has none."""
+    counts = ["episode_index", "length", "dataset_from_index"]
+    place = [f"videos/{video_key}/{name}" for name in ("chunk_index", "file_index")] if video_key else []
+    time = [f"videos/{video_key}/from_timestamp"] if video_key else []
+    table = read_table(file, [*counts, *place, *time])
+    columns = [whole_numbers(table[name], f"{file}: {name}").tolist() for name in [*counts, *place]]
+    columns += [numbers(table[name], f"{file}: {name}").ravel().tolist() for name in time]
+    return [*columns, *[[0] * len(table)] * (6 - len(columns))]
 
 
 def _data_files(info: LerobotInfo) -> tuple[list[Path], list[int]]:
@@ -63,7 +69,8 @@ def _data_files(info: LerobotInfo) -> tuple[list[Path], list[int]]:
     end = 0
     for file in sorted((info.root / "data").glob("*/*.parquet")):
         try:
-            first, count = read_rows(file, 0, 1, ["index"])["index"].to_pylist(), count_rows(file)
+            first = whole_numbers(read_rows(file, 0, 1, ["index"])["index"], f"{file}: index").tolist()
+            count = count_rows(file)
         except DatasetError:  # raised once more by each episode in it, where it can be counted
             first, count = [end], 0
         if first:

@@ -37,7 +37,8 @@ from typing_extensions import Self
 from vla_ros.data.checks import checked_actions, checked_instruction
 from vla_ros.data.conventions import LIBERO
 from vla_ros.data.episode import Episode, EpisodeDataset
-from vla_ros.data.hdf5 import CheckedGroup, open_file
+from vla_ros.data.hdf5 import CheckedGroup, opened
+from vla_ros.data.orientation import Orientation, upright
 from vla_ros.errors import DatasetError
 
 Labels = Literal["expert", "executed"]
@@ -77,9 +78,7 @@ class LiberoDataset(EpisodeDataset):
     """
 
     def __init__(self, path_or_glob: Path | str, labels: Labels = "expert") -> None:
-        path = Path(path_or_glob)
-        pattern = str(path / "*.hdf5") if path.is_dir() else str(path)
-        files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+        files = _files(Path(path_or_glob))
         self.source = str(path_or_glob)
         self.action = LIBERO.action
         self.labels = labels
@@ -95,13 +94,13 @@ class LiberoDataset(EpisodeDataset):
     def episode(self, index: int) -> Episode:
         """See `EpisodeDataset.episode`."""
         file, name = self._demos[index]
-        with open_file(file) as root:
-            data = CheckedGroup(file, root).group("data")
+        with opened(file) as root:
+            data = root.group("data")
             if name is None:
                 raise data.error("demo_0", "a demonstration", "nothing")
-            return self._episode(data.group(name), _instruction(data), _is_bottom_up(data))
+            return self._episode(data.group(name), _instruction(data), _orientation(data))
 
-    def _episode(self, demo: CheckedGroup, instruction: str, is_bottom_up: bool) -> Episode:
+    def _episode(self, demo: CheckedGroup, instruction: str, orientation: Orientation) -> Episode:
         labels = "expert_actions" if self.labels == "expert" and "expert_actions" in demo.node else "actions"
         actions = checked_actions(demo.numbers(labels, (None, None)), LIBERO, demo.where(labels))
         steps = len(actions)
@@ -109,12 +108,19 @@ class LiberoDataset(EpisodeDataset):
             name=demo.where(""),
             instruction=instruction,
             actions=actions,
-            frames=demo.frames("obs/agentview_rgb", steps, is_bottom_up),
+            frames=upright(demo.frames("obs/agentview_rgb", steps), orientation),
             phases=_phases(demo, steps),
             target_position=_positions(demo, "obs/target_position", steps),
             goal_position=_positions(demo, "obs/goal_position", steps),
             effector_position=_positions(demo, "obs/ee_pos", steps),
         )
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.glob("*.hdf5"))
+    # a file's own name may have brackets, which a pattern would read
+    return [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
 
 
 def demo_names(data: h5py.Group) -> list[str]:
@@ -125,8 +131,8 @@ def demo_names(data: h5py.Group) -> list[str]:
 
 def _demo_names_or_none(file: Path) -> list[str] | list[None]:
     try:
-        with open_file(file) as root:
-            return demo_names(CheckedGroup(file, root).group("data").node) or [None]
+        with opened(file) as root:
+            return demo_names(root.group("data").node) or [None]
     except DatasetError:  # raised once more by `episode`, where it can be counted
         return [None]
 
@@ -143,12 +149,12 @@ def _instruction(data: CheckedGroup) -> str:
     return checked_instruction(text.strip('"') if isinstance(text, str) else text, where)
 
 
-def _is_bottom_up(data: CheckedGroup) -> bool:
+def _orientation(data: CheckedGroup) -> Orientation:
     """LIBERO renders, and says so in its files, as OpenGL does; robosuite's other choice is OpenCV's."""
     convention = data.node.attrs.get("macros_image_convention", "opengl")
     if convention not in ("opengl", "opencv"):
         raise data.error("macros_image_convention", "opengl or opencv", repr(convention))
-    return bool(convention == "opengl")
+    return "upside_down" if convention == "opengl" else "upright"
 
 
 def _positions(demo: CheckedGroup, path: str, steps: int) -> NDArray[np.float32] | None:

@@ -15,9 +15,10 @@ when they come; they are read at ticks of the control rate, from the first momen
 All deltas are in the frame that the messages' headers name, which must be the robot's base.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from typing_extensions import Self
 
@@ -26,14 +27,15 @@ from vla_ros.config import check_numbers
 from vla_ros.data.checks import checked_actions
 from vla_ros.data.conventions import ActionConvention
 from vla_ros.data.episode import Episode, EpisodeDataset
-from vla_ros.data.mcap_files import channels, list_episodes
+from vla_ros.data.mcap_files import channels, files_of, list_episodes
 from vla_ros.data.mcap_frames import McapFrames
-from vla_ros.data.mcap_messages import read_messages
+from vla_ros.data.mcap_messages import read_messages, readable
 from vla_ros.data.mcap_recording import Recording, silent
 from vla_ros.data.recorded_topics import RecordedTopics
 from vla_ros.errors import DatasetError
 
 ActionFrom = Literal["commands", "poses"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class McapSource:
         episodes = list_episodes(path)
         if not episodes:
             return None
-        types = channels(episodes[0][0])
+        types = _first_of(episodes, lambda episode: channels(files_of(episode)[0]))
         topics = RecordedTopics.found_in(types)
         is_commanded = topics.pose is None or topics.commands in types
         return cls(path=path, action_from="commands" if is_commanded else "poses", topics=topics)
@@ -110,7 +112,9 @@ class McapDataset(EpisodeDataset):
         if not self._episodes:
             raise DatasetError(f"{source.path}: expected a recording (*.mcap), got nothing; try `vla-ros record`")
         self.action = ActionSpace(
-            frame_id=self._first_frame_id(), rotation=source.rotation, control_rate_hz=source.control_rate_hz
+            frame_id=_first_of(self._episodes, self._frame_id),
+            rotation=source.rotation,
+            control_rate_hz=source.control_rate_hz,
         )
 
     def __len__(self) -> int:
@@ -118,9 +122,8 @@ class McapDataset(EpisodeDataset):
 
     def episode(self, index: int) -> Episode:
         """See `EpisodeDataset.episode`."""
-        files = self._episodes[index]
-        name = str(files[0].parent if len(files) > 1 else files[0])
-        recording = Recording.read(name, files, self._topics, self._source)
+        name = str(self._episodes[index])
+        recording = Recording.read(name, files_of(self._episodes[index]), self._topics, self._source)
         if recording.motion.frame_id != self.action.frame_id:
             place, got = recording.motion.places[0], recording.motion.frame_id
             raise place.error("header.frame_id", f"{self.action.frame_id!r} as in the first recording", repr(got))
@@ -134,19 +137,27 @@ class McapDataset(EpisodeDataset):
             name=name,
             instruction=recording.instruction,
             actions=checked_actions(rows, convention, f"{name}: actions"),
-            frames=McapFrames(tuple(recording.images.places[k] for k in shown)),
+            frames=McapFrames(tuple(recording.images.places[k] for k in shown), recording.images.stamps_ns[shown]),
         )
 
-    def _first_frame_id(self) -> str:
-        """Of the first message about the arm's motion in any recording."""
-        errors = []
-        for files in self._episodes:
-            try:
-                for _, place, message in read_messages(files, {self._motion: self._source.motion_role}):
-                    if not message.header.frame_id:
-                        raise place.error("header.frame_id", "the robot's base frame", "an empty string")
-                    return str(message.header.frame_id)
-                errors.append(silent(str(files[0]), self._motion, files))
-            except DatasetError as error:
-                errors.append(error)
-        raise errors[0]
+    def _frame_id(self, episode: Path) -> str:
+        """Of the first message about the arm's motion."""
+        files = files_of(episode)
+        for _, place, message in read_messages(files, {self._motion: self._source.motion_role}):
+            with readable(place):
+                frame_id = str(message.header.frame_id)
+            if not frame_id:
+                raise place.error("header.frame_id", "the robot's base frame", "an empty string")
+            return frame_id
+        raise silent(str(episode), self._motion, files)
+
+
+def _first_of(episodes: list[Path], read: Callable[[Path], T]) -> T:
+    """What the first recording that can be read says; raises DatasetError if none can be."""
+    errors = []
+    for episode in episodes:
+        try:
+            return read(episode)
+        except DatasetError as error:
+            errors.append(error)
+    raise errors[0]

@@ -11,46 +11,50 @@ from mcap.reader import McapReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 from numpy.typing import NDArray
 
-from vla_ros.data.images import pixels_of
+from vla_ros.data.image_message import pixels_of
 from vla_ros.data.mcap_files import damaged
-from vla_ros.data.mcap_messages import Place
+from vla_ros.data.mcap_messages import Place, stamp_of
 from vla_ros.errors import DatasetError
 
 OPEN_FILES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class McapFrames:
     """A `FrameReader`: each frame is one message, found by the file's own index.
 
     Attributes:
         places: of the image at every step.
+        stamps_ns: its header's time, by which it is told from others recorded at the same moment, int64 [T] [ns].
     """
 
     places: tuple[Place, ...]
+    stamps_ns: NDArray[np.int64]
 
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.uint8]:
         """See `FrameReader`."""
         frames: list[NDArray[np.uint8]] = []
         for step in steps:
             place = self.places[step]
-            frames.append(_frame(place))
+            frames.append(_frame(place, int(self.stamps_ns[step])))
             if frames[-1].shape != frames[0].shape:
                 height, width, _ = frames[0].shape
                 raise place.error("size", f"{width} x {height} px as at other steps", frames[-1].shape[1::-1])
         return np.stack(frames)
 
 
-def _frame(place: Place) -> NDArray[np.uint8]:
+def _frame(place: Place, stamp_ns: int) -> NDArray[np.uint8]:
     start_ns = place.log_time_ns
     try:
         reader = _reader(place.file, os.getpid(), threading.get_ident())
-        found = list(reader.iter_decoded_messages([place.topic], starting_at=start_ns, ending_before=start_ns + 1))
+        recorded = reader.iter_decoded_messages([place.topic], starting_at=start_ns, ending_before=start_ns + 1)
+        messages = [message for _, _, _, message in recorded]
     except Exception as error:  # the library raises whatever its parsers do
         raise damaged(place.file, error) from error
-    if not found:
-        raise DatasetError(f"{place}: expected the image that was there, got nothing; the file has changed")
-    return pixels_of(found[0][3], place.error)
+    for message in messages:
+        if stamp_of(message, place) == stamp_ns:
+            return pixels_of(message, place.error)
+    raise DatasetError(f"{place}: expected the image that was there, got nothing; the file has changed")
 
 
 @lru_cache(maxsize=OPEN_FILES)

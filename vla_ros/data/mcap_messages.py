@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from mcap.records import Channel, Message, Schema
 from mcap_ros2.decoder import DecoderFactory
 from numpy.typing import NDArray
 
-from vla_ros.data.images import check_image
+from vla_ros.data.checks import reason
+from vla_ros.data.image_message import check_image
 from vla_ros.data.mcap_files import check_finished, damaged
 from vla_ros.data.recorded_topics import ROLES
 from vla_ros.errors import DatasetError
@@ -102,14 +104,26 @@ def _decoded(
     name, wanted = "nothing" if schema is None else schema.name, ROLES[role]
     if name not in wanted:
         raise place.error("type", " or ".join(wanted), name)
-    decode = decoders.decoder_for(channel.message_encoding, schema)
+    try:
+        decode = decoders.decoder_for(channel.message_encoding, schema)
+    except Exception as error:  # as above
+        raise place.error("type", f"the definition of {name}", reason(error)) from error
     if decode is None or schema is None:
         got = f"{channel.message_encoding} with {schema.encoding if schema else 'no schema'}"
         raise place.error("encoding", "cdr with ros2msg", got)
     try:
         return decode(message.data)
     except Exception as error:  # the library raises whatever its parsers do
-        raise place.error("data", f"a {name}", f"{type(error).__name__}: {error}") from error
+        raise place.error("data", f"a {name}", f"{type(error).__name__}: {reason(error)}") from error
+
+
+@contextmanager
+def readable(place: Place) -> Iterator[None]:
+    """Raises DatasetError if a message lacks a field, because its file defines its type otherwise than ROS does."""
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        raise place.error("type", "the fields that ROS defines", reason(error)) from error
 
 
 class TrackBuilder:

@@ -11,7 +11,17 @@ from typing_extensions import Self
 from vla_ros.action import Rotation
 from vla_ros.data.checks import checked_instruction
 from vla_ros.data.mcap_files import channels
-from vla_ros.data.mcap_messages import NS, Place, Track, TrackBuilder, image_of, pose_of, read_messages, twist_of
+from vla_ros.data.mcap_messages import (
+    NS,
+    Place,
+    Track,
+    TrackBuilder,
+    image_of,
+    pose_of,
+    read_messages,
+    readable,
+    twist_of,
+)
 from vla_ros.data.resample import motion_of_poses, motion_of_twists, newest_at, with_rotation
 from vla_ros.errors import DatasetError
 
@@ -50,10 +60,11 @@ class Recording:
         instructions: list[tuple[str, Place]] = []
         needed = {topic: role for topic, role in topics.items() if role == "instruction" or role in builders}
         for role, place, message in read_messages(files, needed):
-            if role != "instruction":
-                builders[role].add(message, place)
-            elif message.data.strip():
-                instructions.append((checked_instruction(message.data, f"{place}: data"), place))
+            with readable(place):
+                if role != "instruction":
+                    builders[role].add(message, place)
+                elif message.data.strip():
+                    instructions.append((checked_instruction(message.data, f"{place}: data"), place))
         tracks = {}
         for topic, role in needed.items():
             track = builders[role].track() if role in builders else None

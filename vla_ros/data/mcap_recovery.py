@@ -1,5 +1,6 @@
 """What a killed recorder left behind, to a whole recording; no ROS needed."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,22 +21,29 @@ def recover(path: Path) -> tuple[Path, int]:
     Raises:
         DatasetError: it is not there, nothing is missing from it, or nothing of it is whole.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: expected a recording, got nothing")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DatasetError(f"{path}: expected a recording, got: {error.strerror}") from error
     if _is_finished(path):
         raise DatasetError(f"{path}: expected a recording that was cut off, got a finished one")
     saved = path.with_name(path.name.removesuffix(ACTIVE).removesuffix(".mcap") + "_recovered.mcap")
     if saved.exists():
         raise DatasetError(f"{saved}: expected a new file, got one that exists")
     partial = saved.with_name(saved.name + ACTIVE)
-    with partial.open("wb") as stream:
-        count = _copy(path, Writer(stream))
-        stream.flush()
-        os.fsync(stream.fileno())
-    if not count:
-        partial.unlink()
-        raise DatasetError(f"{path}: expected at least one whole message, got none")
-    os.replace(partial, saved)
+    try:
+        with partial.open("wb") as stream:
+            count = _copy(path, Writer(stream))
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not count:
+            raise DatasetError(f"{path}: expected at least one whole message, got none")
+        os.replace(partial, saved)
+    except OSError as error:
+        raise DatasetError(f"{saved}: expected to write a new file, got: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return saved, count
 
 

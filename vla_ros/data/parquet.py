@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vla_ros.data.images import SIGNATURES
+from vla_ros.data.checks import reason, stacked
+from vla_ros.data.encoded_image import decode
 from vla_ros.errors import DatasetError
 
 OPEN_FILES = 8
@@ -43,9 +44,10 @@ def read_rows(path: Path, first: int, count: int, columns: list[str]) -> pa.Tabl
         DatasetError: the file is missing or damaged, or lacks a column.
     """
     file = _open(path)
-    groups = file.row_groups(first, first + count)
+    begin, end = (min(max(row, 0), count_rows(path)) for row in (first, first + count))
+    groups = file.row_groups(begin, end)
     table = _read(path, groups, columns, file)
-    return table.slice(first - file.start(groups), count)
+    return table.slice(begin - file.start(groups), max(end - begin, 0))
 
 
 def count_rows(path: Path) -> int:
@@ -55,6 +57,40 @@ def count_rows(path: Path) -> int:
         DatasetError: the file is missing or damaged.
     """
     return int(_open(path).starts[-1])
+
+
+def numbers(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
+    """A column of numbers [T], or of lists of n numbers as [T, n]; a missing number is NaN.
+
+    Raises:
+        DatasetError: there are no numbers, or lists of several lengths.
+    """
+    width: int | None = None
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        widths = pc.unique(pc.list_value_length(column)).to_pylist()
+        if len(widths) != 1 or widths[0] is None:
+            raise DatasetError(f"{where}: expected lists of one length, got lengths {widths}")
+        width, column = widths[0], pc.list_flatten(column)
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise DatasetError(f"{where}: expected numbers, got {column.type}")
+    values = column.to_numpy()
+    return values if width is None else values.reshape(-1, width)
+
+
+def whole_numbers(column: pa.ChunkedArray, where: str) -> NDArray[np.int64]:
+    """A column of counts or indices.
+
+    Raises:
+        DatasetError: there are others, or none in a row.
+    """
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise DatasetError(
+            f"{where}: expected whole numbers, got {column.type}{' with gaps' * bool(column.null_count)}"
+        )
+    values = column.to_numpy().astype(np.int64)
+    if (values < 0).any():
+        raise DatasetError(f"{where}: expected whole numbers >= 0, got {values.min()}")
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +111,7 @@ class ParquetFrames:
 
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Frames uint8 [len(steps), H, W, 3], RGB; see `FrameReader`."""
-        return np.stack([self._frame(int(step)) for step in steps])
+        return stacked([self._frame(int(step)) for step in steps], f"{self.file}: {self.column}")
 
     def _frame(self, step: int) -> NDArray[np.uint8]:
         if not 0 <= step < self.length:
@@ -84,14 +120,11 @@ class ParquetFrames:
         group = int(np.searchsorted(file.starts, row, side="right")) - 1
         images = _image_group(self.file, group, self.column, os.getpid())
         encoded = images[row - int(file.starts[group])].as_py()
-        is_whole = encoded is not None and any(
-            encoded.startswith(begin) and encoded.endswith(end) for begin, end in SIGNATURES.values()
-        )
-        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if is_whole else None
+        pixels = None if encoded is None else decode(encoded)
         if pixels is None:
             got = "nothing" if encoded is None else f"{len(encoded)} bytes of something else"
             raise DatasetError(f"{self.file}: {self.column}[{row}]: expected a whole PNG or JPEG file, got {got}")
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+        return pixels
 
 
 class _OpenFile:
@@ -100,8 +133,8 @@ class _OpenFile:
     def __init__(self, path: Path) -> None:
         try:
             self.file = pq.ParquetFile(path, memory_map=True)
-        except (OSError, pa.ArrowException) as error:
-            raise DatasetError(f"{path}: expected a whole parquet file, got: {error}") from error
+        except Exception as error:  # Arrow raises whatever its parsers do
+            raise DatasetError(f"{path}: expected a whole parquet file, got: {reason(error)}") from error
         self.columns = self.file.schema_arrow.names
         metadata = self.file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -131,9 +164,10 @@ def _opened(path: Path, process_id: int) -> _OpenFile:
 def _image_group(path: Path, group: int, column: str, process_id: int) -> Any:
     """The encoded images of one row group."""
     images = _read(path, [group], [column], _open(path))[column].combine_chunks()
-    if not pa.types.is_struct(images.type) or images.type.get_field_index("bytes") < 0:
+    place = images.type.get_field_index("bytes") if pa.types.is_struct(images.type) else -1
+    if place < 0 or not pa.types.is_binary(images.type.field(place).type):
         raise DatasetError(f"{path}: {column}: expected a struct with `bytes`, got {images.type}")
-    return images.field("bytes")
+    return images.field(place)
 
 
 def _read(path: Path, groups: list[int], columns: list[str] | None, file: _OpenFile) -> pa.Table:
@@ -144,5 +178,5 @@ def _read(path: Path, groups: list[int], columns: list[str] | None, file: _OpenF
     try:
         # worker processes read side by side, so that threads here would only wait for each other
         return file.file.read_row_groups(groups, columns=columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: expected a whole parquet file, got: {error}") from error
+    except Exception as error:  # as above
+        raise DatasetError(f"{path}: expected a whole parquet file, got: {reason(error)}") from error

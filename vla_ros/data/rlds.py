@@ -22,9 +22,10 @@ from typing_extensions import Self
 from vla_ros.action import ACTION_NAMES
 from vla_ros.data.bridge import relabelled_actions
 from vla_ros.data.checks import MIN_STEPS, checked_actions, checked_instruction
-from vla_ros.data.conventions import BRIDGE, LIBERO, LIBERO_NO_NOOPS_IS_MIRRORED, ActionConvention
-from vla_ros.data.encoded_frames import EncodedFrames
+from vla_ros.data.conventions import BRIDGE, LIBERO, LIBERO_NO_NOOPS_ORIENTATION, ActionConvention
 from vla_ros.data.episode import Episode, EpisodeDataset
+from vla_ros.data.orientation import Orientation, upright
+from vla_ros.data.rlds_frames import RldsFrames
 from vla_ros.data.tf_example import parse_features
 from vla_ros.data.tfds import FEATURES, INFO, Record, read_records, read_step_features
 from vla_ros.data.tfrecord_file import read_record
@@ -36,13 +37,13 @@ RldsKind = Literal["bridge", "libero"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
     camera: str
-    is_mirrored: bool
+    orientation: Orientation
     convention: ActionConvention
 
 
 _LAYOUTS: dict[RldsKind, _Layout] = {
-    "bridge": _Layout(camera="observation/image_0", is_mirrored=False, convention=BRIDGE),
-    "libero": _Layout(camera="observation/image", is_mirrored=LIBERO_NO_NOOPS_IS_MIRRORED, convention=LIBERO),
+    "bridge": _Layout(camera="observation/image_0", orientation="upright", convention=BRIDGE),
+    "libero": _Layout(camera="observation/image", orientation=LIBERO_NO_NOOPS_ORIENTATION, convention=LIBERO),
 }
 
 
@@ -102,7 +103,7 @@ class RldsDataset(EpisodeDataset):
         """See `EpisodeDataset.episode`."""
         record = self._records[index]
         if record.span is None:
-            got = "a file that ends before it" if record.file.is_file() else "no such file"
+            got = "a file that ends before it or cannot be read" if record.file.is_file() else "no such file"
             raise DatasetError(f"{record.name}: expected an episode, got {got}")
         data = read_record(record.file, record.span, record.name)
         steps = _Steps(data, record)
@@ -121,7 +122,7 @@ class RldsDataset(EpisodeDataset):
             name=record.name,
             instruction=steps.instruction(count),
             actions=checked_actions(actions, self.layout.convention, where),
-            frames=EncodedFrames(record.file, record.name, offsets, sizes, self.layout.is_mirrored),
+            frames=upright(RldsFrames(record.file, record.name, offsets, sizes), self.layout.orientation),
         )
 
 

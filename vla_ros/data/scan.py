@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -61,6 +62,9 @@ def _read_all(dataset: EpisodeDataset, workers: int) -> Iterator[Episode | str]:
     with ProcessPoolExecutor(workers, context, _start_worker, (dataset,)) as pool:
         try:
             yield from pool.map(_read_in_worker, range(len(dataset)), chunksize=16)
+        except BrokenProcessPool as error:
+            got = "one that died, as for want of memory, or of a damaged file"
+            raise DatasetError(f"{dataset.source}: expected reading processes to live, got {got}") from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

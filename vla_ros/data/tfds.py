@@ -5,6 +5,7 @@
 <path>/<name>-<split>.tfrecord-00000-of-00008 ...
 """
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from vla_ros.errors import DatasetError
 
 INFO = "dataset_info.json"
 FEATURES = "features.json"
+
+MAX_SHARD_RECORDS = 10**6
+"""Episodes have megabytes, and shards below a gigabyte: more is a damaged number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ def read_records(path: Path, split: str) -> list[Record]:
     info = _read_json(path / INFO)
     try:
         return _records(path, split, info)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError) as error:
         raise DatasetError(f"{path / INFO}: expected TFDS's description of its files, got: {error!r}") from error
 
 
@@ -66,6 +70,8 @@ def _records(path: Path, split: str, info: dict[str, Any]) -> list[Record]:
             FILEFORMAT="tfrecord",
             SHARD_X_OF_Y=f"{shard:05d}-of-{len(lengths):05d}",
         )
+        if Path(name).name != name or "\0" in name:
+            raise DatasetError(f"{path / INFO}: splits.{split}: expected shards in its folder, got {name!r}")
         records += _shard_records(path / name, length, f"{path / INFO}: splits.{split}.shardLengths[{shard}]")
     return records
 
@@ -80,8 +86,8 @@ def read_step_features(path: Path) -> dict[str, Any]:
     try:
         steps = schema["featuresDict"]["features"]["steps"]["sequence"]["feature"]
         return dict(_leaves(steps, ""))
-    except (KeyError, TypeError) as error:
-        raise DatasetError(f"{path / FEATURES}: expected the schema of RLDS episodes, got no {error}") from error
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise DatasetError(f"{path / FEATURES}: expected the schema of RLDS episodes, got: {error!r}") from error
 
 
 def _leaves(feature: dict[str, Any], where: str) -> list[tuple[str, Any]]:
@@ -92,9 +98,12 @@ def _leaves(feature: dict[str, Any], where: str) -> list[tuple[str, Any]]:
 
 
 def _shard_records(file: Path, expected: int, where: str) -> list[Record]:
-    spans: list[Span | None] = list(find_records(file)) if file.is_file() else []
-    if len(spans) > expected:
-        raise DatasetError(f"{where}: expected {len(spans)} as in {file.name}, got {expected}")
+    spans: list[Span | None] = []
+    with contextlib.suppress(DatasetError):  # each record is refused when it is asked for, where it can be counted
+        spans += find_records(file)
+    if not len(spans) <= expected <= MAX_SHARD_RECORDS:
+        wanted = f"{len(spans)} as in {file.name}" if spans else f"0 to {MAX_SHARD_RECORDS}"
+        raise DatasetError(f"{where}: expected {wanted}, got {expected}")
     spans += [None] * (expected - len(spans))
     return [Record(file=file, number=number, span=span) for number, span in enumerate(spans)]
 
@@ -106,7 +115,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         below = ", ".join(sorted(str(found.parent) for found in file.parent.glob(f"*/{file.name}")))
         hint = f"; there is one in {below}" if below else ""
         raise DatasetError(f"{file}: expected a readable JSON file, got {error.strerror}{hint}") from error
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise DatasetError(f"{file}: expected JSON, got: {error}") from error
     if not isinstance(value, dict):
         raise DatasetError(f"{file}: expected a mapping, got {type(value).__name__}")

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from vla_ros.data.checks import reason
 from vla_ros.errors import DatasetError
 
 OPEN_FILES = 16
@@ -59,7 +60,7 @@ class VideoFrames:
             DatasetError: names the step after which it ends.
         """
         duration_s = _shared(self.file).duration_s
-        is_missing = self.times_s > duration_s - self.period_s / 2
+        is_missing = ~(self.times_s <= duration_s - self.period_s / 2)
         if is_missing.any():
             step = int(np.flatnonzero(is_missing)[0])
             raise DatasetError(
@@ -76,10 +77,10 @@ class _Video:
         try:
             self._container: InputContainer = av.open(str(path))
             self._stream = self._container.streams.video[0]
-        except (av.FFmpegError, IndexError) as error:
-            raise DatasetError(f"{path}: expected a whole video, got: {error}") from error
-        # worker processes decode side by side, so that threads here would only wait for each other
-        self._stream.codec_context.thread_count = 1
+            # worker processes decode side by side, so that threads here would only wait for each other
+            self._stream.codec_context.thread_count = 1
+        except Exception as error:  # PyAV raises whatever damaged names and codecs lead to
+            raise DatasetError(f"{path}: expected a whole video, got: {reason(error)}") from error
         self._decoded: Iterator[VideoFrame] = iter(())
         self._last: VideoFrame | None = None
         if self._stream.time_base is None or self._stream.duration is None:
@@ -100,9 +101,9 @@ class _Video:
                 return None
             # matrix and range are those that the video names; where it names none, BT.601, which encoders then take
             return np.asarray(found.to_ndarray(format="rgb24"), np.uint8)
-        except av.FFmpegError as error:
+        except Exception as error:  # as above
             self._last = None
-            raise DatasetError(f"{self._path}: expected a frame at {time_s:.3f} s, got: {error}") from error
+            raise DatasetError(f"{self._path}: expected a frame at {time_s:.3f} s, got: {reason(error)}") from error
 
     def _seek_to(self, earliest_s: float) -> None:
         """Go to the first frame that is not before this time."""

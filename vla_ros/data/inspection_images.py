@@ -66,8 +66,8 @@ class ImageSample:
 
 def sample_images(
     episodes: Sequence[Episode], *, skip_bad: bool, show_progress: bool
-) -> tuple[ImageSample, tuple[str, ...]]:
-    """Look at episodes spread evenly; gives the sample, and a line for each episode whose images are damaged.
+) -> tuple[ImageSample, dict[int, str]]:
+    """Look at episodes spread evenly; gives the sample, and by its index a line for each with damaged images.
 
     Raises:
         DatasetError: a frame is damaged and must not be skipped.
@@ -78,7 +78,7 @@ def sample_images(
     strips: list[FilmStrip] = []
     black: list[str] = []
     frozen: list[str] = []
-    unreadable: list[str] = []
+    unreadable: dict[int, str] = {}
     frame_count = 0
     for index in tqdm(chosen, "looking at images", unit="episode", disable=not show_progress):
         episode = episodes[index]
@@ -88,7 +88,7 @@ def sample_images(
         except DatasetError as error:
             if not skip_bad:
                 raise
-            unreadable.append(str(error))
+            unreadable[int(index)] = str(error)
             continue
         frame_count += len(steps)
         size = (frames.shape[2], frames.shape[1])
@@ -107,7 +107,7 @@ def sample_images(
         frozen=tuple(frozen),
         strips=tuple(strips),
     )
-    return sample, tuple(unreadable)
+    return sample, unreadable
 
 
 def is_black(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.data.encoded_image import SIGNATURES, decode
+
 CHANNELS = {"rgb8": 3, "bgr8": 3, "mono8": 1}
-SIGNATURES = {"jpeg": (b"\xff\xd8\xff", b"\xff\xd9"), "png": (b"\x89PNG", b"IEND\xaeB`\x82")}
-"""How a whole file begins and ends; OpenCV makes up the rest of one that is cut off."""
 
 Refuse = Callable[[str, object, object], Exception]
 """Makes an error of a field, what was expected and what was found."""
@@ -41,10 +40,10 @@ def pixels_of(message: Any, refuse: Refuse) -> NDArray[np.uint8]:
     Raises what `refuse` makes if a compressed image is damaged.
     """
     if hasattr(message, "format"):
-        decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+        decoded = decode(bytes(message.data))
         if decoded is None:
             raise refuse("data", f"a whole {_compression(message, refuse).upper()} file", "a damaged one")
-        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+        return decoded
     channels = CHANNELS[message.encoding]
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
     pixels = rows[:, : message.width * channels].reshape(message.height, message.width, channels)

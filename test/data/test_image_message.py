@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vla_ros.data.images import check_image, pixels_of
+from vla_ros.data.image_message import check_image, pixels_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 

@@ -1,7 +1,7 @@
 import json
 
 from test.data.demonstrations import STEPS, inspection
-from vla_ros.data.inspection_record import to_json
+from vla_ros.data.inspection_json import to_json
 from vla_ros.data.inspection_warnings import Finding
 
 

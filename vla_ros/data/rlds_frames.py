@@ -1,4 +1,4 @@
-"""Frames that lie as JPEG or PNG images inside of a larger file."""
+"""Frames that lie as JPEG or PNG images inside of a TFRecord file."""
 
 import functools
 import os
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.data.checks import stacked
+from vla_ros.data.encoded_image import decode
 from vla_ros.errors import DatasetError
 
 OPEN_FILES = 64
@@ -19,25 +19,24 @@ OPEN_FILES = 64
 
 @functools.lru_cache(maxsize=OPEN_FILES)
 def _shared_file(path: Path) -> Any:
+    """Also of a forked process: `pread` moves no position."""
     return path.open("rb", buffering=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EncodedFrames:
-    """Reads single JPEG or PNG images out of a file and decodes them; whichever process uses it opens the file itself.
+class RldsFrames:
+    """Reads single images out of a file and decodes them, RGB as they are stored.
 
     Attributes:
         file: where they are.
         name: of the episode, for errors.
         offsets, sizes: of the images [bytes], [T].
-        is_mirrored: whether left and right are to be swapped.
     """
 
     file: Path
     name: str
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    is_mirrored: bool
 
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Frames uint8 [len(steps), H, W, 3]; see `FrameReader`."""
@@ -45,12 +44,11 @@ class EncodedFrames:
 
     def _frame(self, step: int) -> NDArray[np.uint8]:
         try:
-            handle = _shared_file(self.file)
-            encoded = os.pread(handle.fileno(), int(self.sizes[step]), int(self.offsets[step]))
-            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, cv2.error) as error:
-            raise DatasetError(f"{self.name}: frame {step}: expected an image, got: {error}") from error
-        if image is None:
-            raise DatasetError(f"{self.name}: frame {step}: expected a JPEG or PNG image, got something else")
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        return np.asarray(image[:, ::-1] if self.is_mirrored else image, np.uint8)
+            encoded = os.pread(_shared_file(self.file).fileno(), int(self.sizes[step]), int(self.offsets[step]))
+        except OSError as error:
+            raise DatasetError(f"{self.name}: frame {step}: expected a readable file, got {error.strerror}") from error
+        pixels = decode(encoded)
+        if pixels is None:
+            got = f"{len(encoded)} bytes of something else"
+            raise DatasetError(f"{self.name}: frame {step}: expected a whole JPEG or PNG file, got {got}")
+        return pixels

@@ -1,6 +1,6 @@
 import numpy as np
 
-from vla_ros.data.histogram import histogram
+from vla_ros.data.inspection_histogram import histogram
 
 
 def test_every_value_is_in_a_bar_or_counted_beyond_them() -> None:

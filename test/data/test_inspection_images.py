@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from test.data.demonstrations import HEIGHT, STEPS, WIDTH, Pictures, actions, episode
-from vla_ros.data.image_sample import SAMPLED_EPISODES, STRIPS, is_black, is_frozen, sample_images
+from vla_ros.data.inspection_images import SAMPLED_EPISODES, STRIPS, is_black, is_frozen, sample_images
 from vla_ros.errors import DatasetError
 
 NOISE = np.random.default_rng(0).integers(50, 200, (HEIGHT, WIDTH, 3), np.uint8)
@@ -34,7 +34,7 @@ def test_a_damaged_frame_stops_or_is_listed() -> None:
         sample_images(episodes, skip_bad=False, show_progress=False)
     sample, unreadable = sample_images(episodes, skip_bad=True, show_progress=False)
     assert (sample.episodes, len(sample.strips)) == (1, 1)
-    assert unreadable == ("file: step 0: expected a frame, got none",)
+    assert unreadable == {1: "file: step 0: expected a frame, got none"}
 
 
 def test_black_and_plain_frames_are_told_from_pictures() -> None:
