@@ -10,11 +10,14 @@ RecipeName = Literal["paper", "upstream"]
 class Recipe:
     """One reading of VLM4VLA (arXiv 2601.03309).
 
+    Of no reading: the authors' training pads the prompts of a batch in front of the ActionQuery and, but for
+    Qwen2.5-VL, counts the padding, so that its position varies by some tokens; alone, as at run time, it is ours.
+
     Attributes:
         qwen_image_positions: `mrope` gives image tokens their row and column (Qwen's own pretraining); `sequential`
             counts them like text.
-        qwen_min_side_px: the smallest image that Qwen's vision encoder sees, per side [px]; smaller ones are enlarged
-            after they were resized to the recipe's resolution. 0 leaves them as they are.
+        qwen_min_side_px: the smallest image that Qwen's vision encoder may see, per side [px]: a config's
+            `image.encoder_px` must enlarge smaller ones, after they were resized to `image.size_px`.
         qwen_moe_deepstack: whether Qwen3-VL's mixture of experts gets DeepStack's features of the image, with which it
             was pretrained; the dense models always do.
         paligemma_prefix: whether image tokens attend to each other (`bidirectional`, PaliGemma's own pretraining) or

@@ -33,6 +33,11 @@ def with_head(case: Case, is_tied: bool) -> Case:
 
 def build(case: Case) -> LanguageModel:
     model = LanguageModel(case.build()).eval()
+    words: Any = model.backbone.word_embeddings
+    if words.padding_idx is not None:
+        torch.nn.init.zeros_(
+            words.weight[words.padding_idx]
+        )  # as training leaves it; some transformers do so on loading
     if model.head is not None:
         torch.nn.init.normal_(model.head.weight, std=0.3)
     return model

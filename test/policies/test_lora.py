@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from peft.tuners.lora import LoraLayer
 
 from test.policies.case import Case
 from test.policies.cases import CASES
@@ -60,3 +61,14 @@ def test_merged_adapters_leave_the_plain_model_with_the_same_answers(case: Case)
     merge_adapters(policy.backbone)
     assert policy.state_dict().keys() == case.policy().state_dict().keys()
     torch.testing.assert_close(answer(policy, case), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_rank_alpha_and_dropout_mean_what_they_mean_in_peft() -> None:
+    policy = next(case for case in CASES if case.name == "qwen3_vl").policy()
+    add_adapters(policy.backbone, rank=2, alpha=3.0, dropout=0.25)
+    layers = [module for module in policy.modules() if isinstance(module, LoraLayer)]
+    assert layers
+    for layer in layers:
+        assert layer.r == {"default": 2}
+        assert layer.scaling == {"default": 1.5}
+        assert layer.get_submodule("lora_dropout.default").p == 0.25

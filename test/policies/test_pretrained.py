@@ -125,8 +125,73 @@ def test_a_weight_of_another_shape_is_an_error(tmp_path: Path) -> None:
     weights = load_file(tmp_path / "model.safetensors")
     weights["model.language_model.norm.weight"] = torch.zeros(25)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ConfigError, match=r"expected safetensors of a qwen3_vl model, got: .*size"):
+    with pytest.raises(ConfigError, match=r"got 1 of another shape, such as .*norm\.weight \[25\] for \[24\]$"):
         load(DENSE, tmp_path)
+
+
+def test_weights_of_another_family_under_this_ones_config_are_an_error(tmp_path: Path) -> None:
+    publish(next(case for case in PUBLISHED if case.family == "qwen2_5_vl"), tmp_path / "other")
+    publish(DENSE, tmp_path)
+    (tmp_path / "other" / "model.safetensors").replace(tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"expected the model's weights, got \d+ missing, such as \S+$"):
+        load(DENSE, tmp_path)
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    publish(DENSE, tmp_path, max_shard_size="20KB")
+    shard = sorted(tmp_path.glob("*.safetensors"))[1]
+    shard.unlink()
+    with pytest.raises(ConfigError, match=rf"expected safetensors of a qwen3_vl model, got .*{shard.name}"):
+        load(DENSE, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": {"visual.pos_embed.weight": "../../etc/passwd"}}'])
+def test_a_damaged_index_of_the_shards_is_an_error(text: str, tmp_path: Path) -> None:
+    publish(DENSE, tmp_path, max_shard_size="20KB")
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"expected safetensors of a qwen3_vl model, got \w+Error: "):
+        load(DENSE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"text_config": 3}, r"config\.json: expected the config of a qwen3_vl model, got "),
+        ({"dtype": "float99"}, r"config\.json: expected the config of a qwen3_vl model, got "),
+        (
+            {"text_config": {"num_attention_heads": 0}},
+            "expected safetensors of a qwen3_vl model, got ZeroDivisionError",
+        ),
+        (
+            {"quantization_config": {"quant_method": "fp8"}},
+            r"config\.json: quantization_config: expected nothing, .* got",
+        ),
+    ],
+)
+def test_a_config_that_makes_no_model_is_an_error(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
+    publish(DENSE, tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    with pytest.raises(ConfigError, match=message):
+        load_backbone(str(tmp_path), None, DENSE.layout, "qwen3_vl", torch.float32)
+
+
+def test_code_in_the_folder_is_not_run(tmp_path: Path) -> None:
+    publish(DENSE, tmp_path)
+    path = tmp_path / "config.json"
+    code = {"AutoConfig": "code.Config", "AutoModel": "code.Model"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": code}))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    load(DENSE, tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_may_be_links_as_in_the_hubs_cache(tmp_path: Path) -> None:
+    publish(DENSE, tmp_path / "blobs")
+    (tmp_path / "snapshot").mkdir()
+    for file in (tmp_path / "blobs").iterdir():
+        (tmp_path / "snapshot" / file.name).symlink_to(file)
+    assert load(DENSE, tmp_path / "snapshot").hidden_size == 24
 
 
 def test_a_truncated_file_is_an_error(tmp_path: Path) -> None:

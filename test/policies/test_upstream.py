@@ -116,6 +116,15 @@ def test_a_missing_weight_is_named(name: str, message: str, tmp_path: Path) -> N
         load_upstream(empty_policy(QWEN3), weights)
 
 
+def test_a_weight_of_another_shape_is_named(tmp_path: Path) -> None:
+    weights = checkpoint(publish(QWEN3, tmp_path).state_dict())
+    weights["model.backbone.model.language_model.norm.weight"] = torch.zeros(25)
+    with pytest.raises(
+        ConfigError, match=r"^checkpoint: backbone: .* got 1 of another shape, such as .* \[25\] for \[24\]"
+    ):
+        load_upstream(empty_policy(QWEN3), weights)
+
+
 def test_an_unknown_weight_is_named(tmp_path: Path) -> None:
     weights = checkpoint(publish(QWEN3, tmp_path).state_dict())
     weights["model.embed_state.weight"] = torch.zeros(1)

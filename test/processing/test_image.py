@@ -143,6 +143,20 @@ def test_an_enlarged_image_is_bicubic() -> None:
     np.testing.assert_array_equal(resize(image, 128), cv2.resize(image, (128, 128), interpolation=cv2.INTER_CUBIC))
 
 
+def test_a_shrunken_image_is_the_mean_over_areas() -> None:
+    image = random_image(256, 256)
+    means = image.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(resize(image, 128), means, atol=0.51)
+
+
+@pytest.mark.parametrize("rows", [64, 128])
+def test_a_side_that_shrinks_does_not_alias_where_the_other_does_not(rows: int) -> None:
+    """A frame of 480 x 640 at 512 px; here stripes of one pixel, whose mean is grey."""
+    stripes = np.zeros((rows, 512, 3), np.uint8)
+    stripes[:, ::2] = 254
+    assert np.unique(resize(stripes, 128)).tolist() == [127]
+
+
 def test_the_second_resizing_follows_the_first() -> None:
     """Upstream gives Qwen a 224 px image that was enlarged to 448 px: sharper input would be another experiment."""
     twice = ImageSpec(

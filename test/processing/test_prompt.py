@@ -1,6 +1,8 @@
 """The one prompt path: the families' templates token by token, padding and what is refused."""
 
+import re
 import string
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +93,7 @@ def test_paligemma_tokens_equal_the_official_processor() -> None:
     )
     prompt = encoder.encode(SOUP)
     assert prompt.input_ids[: prompt.query_index].tolist() == list(official["input_ids"][0])
-    assert encoder.image_token_id == processor.image_token_id
+    assert set(prompt.input_ids[:IMAGE_TOKENS].tolist()) == {processor.image_token_id}
 
 
 def test_kosmos2_tokens_and_image_places_equal_the_official_processor() -> None:
@@ -168,10 +170,38 @@ def test_what_is_no_instruction_is_refused(encoder: PromptEncoder) -> None:
 
 
 @pytest.mark.parametrize(("queries", "room"), [(1, 95), (3, 93)])
-def test_an_instruction_too_long_for_the_graph_is_refused_with_both_numbers(queries: int, room: int) -> None:
-    with pytest.raises(ObservationError, match=rf"tokens: expected at most {room} .* got \d+") as error:
-        make_encoder("qwen_long", queries=queries).encode("x1y2z3 " * 40)
+def test_an_instruction_too_long_for_the_graph_is_refused_with_the_number_to_write(queries: int, room: int) -> None:
+    tokenizer = train_tokenizer([SOUP], vocabulary=400, template="qwen_long")
+    spec = PromptSpec(template="qwen_long", max_tokens=96)
+    instruction = "x1y2z3 " * 40
+    with pytest.raises(ObservationError, match=rf"tokens: expected at most {room} .* got \d+; .*: \d+") as error:
+        PromptEncoder(tokenizer, spec, IMAGE_TOKENS, queries=queries).encode(instruction)
     assert error.value.reason == "too many tokens"
+    needed = last_number(str(error.value))
+    enough = PromptEncoder(tokenizer, replace(spec, max_tokens=needed), IMAGE_TOKENS, queries=queries)
+    assert enough.encode(instruction).query_index == needed - queries
+    with pytest.raises(ObservationError, match="at most"):
+        PromptEncoder(tokenizer, replace(spec, max_tokens=needed - 1), IMAGE_TOKENS, queries=queries).encode(
+            instruction
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_more_image_tokens_than_the_prompt_may_have_are_refused_with_the_number_to_write(name: TemplateName) -> None:
+    tokenizer = train_tokenizer([SOUP], vocabulary=400, template=name)
+    with pytest.raises(
+        ContractError, match=r"^prompt\.max_tokens: expected more than \d+, .* got 160; \d+ leaves"
+    ) as error:
+        PromptEncoder(tokenizer, PromptSpec(template=name, max_tokens=160), image_tokens=256)
+    suggested = int(str(error.value).split("; ")[1].split()[0])
+    encoder = PromptEncoder(tokenizer, PromptSpec(template=name, max_tokens=suggested), image_tokens=256)
+    assert encoder.encode(SOUP).query_index < suggested
+
+
+def test_spaces_around_an_instruction_do_not_matter() -> None:
+    """Training reads data sets without them; an operator's terminal may add some."""
+    encoder = make_encoder("qwen_long")
+    np.testing.assert_array_equal(encoder.encode(f"  {SOUP} ").input_ids, encoder.encode(SOUP).input_ids)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,10 +210,23 @@ def test_a_tokenizer_without_the_templates_tokens_is_refused(name: TemplateName)
         PromptEncoder(Tokenizer(models.BPE()), PromptSpec(template=name, max_tokens=96), IMAGE_TOKENS)
 
 
+def test_a_tokenizer_that_cuts_a_special_token_to_pieces_is_refused() -> None:
+    vocabulary = {token: number for number, token in enumerate([*TEMPLATES["paligemma"].special_tokens, *"<image>"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+    tokenizer.add_special_tokens(["<pad>", "<eos>", "<bos>", "<unk>"])
+    assert tokenizer.token_to_id("<image>") is not None
+    with pytest.raises(ContractError, match=r"expected <image>, got none"):
+        PromptEncoder(tokenizer, PromptSpec(template="paligemma", max_tokens=96), IMAGE_TOKENS)
+
+
 def test_a_tokenizer_of_another_family_is_refused() -> None:
     tokenizer = train_tokenizer([SOUP], vocabulary=400, template="paligemma")
     with pytest.raises(ContractError, match=r"expected <s>, </s>, </image>, got none"):
         PromptEncoder(tokenizer, PromptSpec(template="kosmos2", max_tokens=96), IMAGE_TOKENS)
+
+
+def last_number(text: str) -> int:
+    return int(re.findall(r"\d+", text)[-1])
 
 
 def paligemma_processor(image_tokens: int) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 
 from test.policies.case import Case
@@ -15,8 +16,10 @@ from test.policies.cases import CASES
 from test.policies.test_pretrained import publish
 from vla_ros import config
 from vla_ros.contract import PromptSpec
-from vla_ros.errors import ConfigError
+from vla_ros.errors import ConfigError, ContractError
+from vla_ros.policies.action_head import HeadConfig
 from vla_ros.policies.vla_policy import VLAPolicy
+from vla_ros.processing.image import prepare_image
 from vla_ros.processing.tokenizer import train_tokenizer
 from vla_ros.recipe import RecipeName
 from vla_ros.train.build import build_policy, build_prompt_encoder, load_or_train_tokenizer
@@ -63,6 +66,73 @@ def write_model(case: Case, folder: Path) -> dict[str, torch.Tensor]:
 def test_the_demos_policy_has_the_size_it_always_had() -> None:
     policy = build(config.load(POLICIES / "libero_object_tiny.yaml", PolicyConfig))
     assert sum(parameter.numel() for parameter in policy.parameters()) == pytest.approx(6.52e6, rel=0.01)
+
+
+# the second image size, where Qwen2.5's squares of 28 px need one, and the prompt's length, as the files' comments say
+RESOLUTIONS: dict[str, dict[int, tuple[int | None, int]]] = {
+    "qwen3_vl": {224: (None, 144), 512: (None, 352), 768: (None, 672)},
+    "qwen2_5_vl": {224: (None, 160), 512: (504, 420), 768: (756, 832)},
+    "paligemma": {224: (None, 320)},
+    "kosmos2": {224: (None, 128)},
+}
+SHIPPED = {
+    path.stem: config.load(path, PolicyConfig) for path in sorted(POLICIES.glob("*.yaml")) if "tiny" not in path.stem
+}
+# few and narrow layers; everything else stays as shipped
+SHRUNKEN: dict[str, Any] = {
+    **dict.fromkeys(("hidden_size", "embed_dim", "out_hidden_size", "projection_dim"), 32),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "moe_intermediate_size"), 48),
+    **dict.fromkeys(("num_heads", "num_attention_heads", "num_key_value_heads", "attention_heads"), 2),
+    **dict.fromkeys(("num_hidden_layers", "depth", "layers", "num_experts", "num_experts_per_tok"), 2),
+    "head_dim": 16,
+    "mrope_section": [4, 2, 2],
+    "deepstack_visual_indexes": [0, 1],
+    "fullatt_block_indexes": [1],
+}
+
+
+def shrink(fields: dict[str, Any]) -> dict[str, Any]:
+    small = {name: SHRUNKEN.get(name, value) for name, value in fields.items() if name != "image_token_index"}
+    return {name: shrink(value) if isinstance(value, dict) else value for name, value in small.items()}
+
+
+def shrunken(name: str, size_px: int) -> PolicyConfig:
+    shipped = SHIPPED[name]
+    encoder_px, max_tokens = RESOLUTIONS[shipped.backbone][size_px]
+    assert shipped.backbone_config is not None
+    return replace(
+        shipped,
+        weights=None,
+        tokenizer_vocabulary=400,
+        backbone_config=shrink(shipped.backbone_config),
+        image=replace(shipped.image, size_px=size_px, encoder_px=encoder_px),
+        prompt=replace(shipped.prompt, max_tokens=max_tokens),
+        head=HeadConfig(trunk=16, widths=(16,)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "size_px"), [(name, size) for name, policy in SHIPPED.items() for size in RESOLUTIONS[policy.backbone]]
+)
+@torch.no_grad()
+def test_every_shipped_file_reads_the_papers_resolutions(name: str, size_px: int) -> None:
+    settings = shrunken(name, size_px)
+    tokenizer = load_or_train_tokenizer(settings, INSTRUCTIONS)
+    policy = build_policy(settings, "paper", 4, tokenizer, seed=0).eval()
+    prompt = build_prompt_encoder(tokenizer, settings, "paper").encode(INSTRUCTIONS[0])
+    pixels = torch.from_numpy(prepare_image(np.zeros((200, 200, 3), np.uint8), settings.image))
+    ids, index = torch.from_numpy(prompt.input_ids)[None], torch.tensor([prompt.query_index])
+    assert policy(pixels, ids, index).isfinite().all()
+    assert settings.prompt.max_tokens - prompt.query_index > 45  # room for longer instructions
+    if size_px == 224:
+        assert settings.prompt == SHIPPED[name].prompt
+
+
+def test_a_forgotten_prompt_length_is_named_with_the_number_to_write() -> None:
+    settings = shrunken("qwen3_vl_2b", 512)
+    forgetful = replace(settings, prompt=SHIPPED["qwen3_vl_2b"].prompt)
+    with pytest.raises(ContractError, match=r"^prompt\.max_tokens: .*got 144; 351 leaves 64 for the instruction$"):
+        build(forgetful)
 
 
 def test_random_weights_follow_from_the_seed() -> None:

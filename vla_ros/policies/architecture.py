@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from vla_ros.errors import ConfigError
@@ -24,6 +23,18 @@ def fields_of(mapping: str) -> Iterator[None]:
         raise ConfigError(f"{mapping}.{error}") from error
 
 
+@contextmanager
+def refused(expected: str) -> Iterator[None]:
+    """What transformers raises on damaged files and impossible sizes, as one line that begins with `expected`."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # anything: KeyError, ZeroDivisionError, ImportError, SafetensorError and its own
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{expected}, got {type(error).__name__}: {reason}") from error
+
+
 def read_fields(fields: dict[str, Any], configs: dict[str, type[PreTrainedConfig]]) -> PreTrainedConfig:
     """The config that `fields` describe; what they do not name keeps transformers' default.
 
@@ -36,14 +47,11 @@ def read_fields(fields: dict[str, Any], configs: dict[str, type[PreTrainedConfig
     model_type = fields.get("model_type", next(iter(configs)))
     if model_type not in configs:
         raise ConfigError(f"model_type: expected one of {', '.join(configs)}, got {model_type!r}")
-    try:
+    with refused(f"model_type: expected fields that make a {model_type} model"):
         # a copy, as transformers writes defaults into nested mappings
         config = configs[model_type](
             **{name: deepcopy(value) for name, value in fields.items() if name != "model_type"}
         )
-    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"model_type: expected fields that make a {model_type} model, got: {reason}") from error
     _check_known(fields, config, "")
     return config
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from typing_extensions import Self
 
 from vla_ros.contract import ImageSpec
-from vla_ros.policies.architecture import read_fields
+from vla_ros.policies.architecture import read_fields, refused
 from vla_ros.policies.attention import IMPLEMENTATION
 from vla_ros.policies.sequence import select_queries
 from vla_ros.recipe import Recipe
@@ -73,8 +73,9 @@ class Backbone(nn.Module, ABC):
         Raises:
             ConfigError: sizes that do not fit each other or the image.
         """
-        model = cls.architectures[config.model_type]._from_config(config, attn_implementation=IMPLEMENTATION)
-        return cls(model, layout)
+        with refused(f"model_type: expected fields that make a {config.model_type} model"):
+            model = cls.architectures[config.model_type]._from_config(config, attn_implementation=IMPLEMENTATION)
+            return cls(model, layout)
 
     @classmethod
     def read_config(cls, config: dict[str, Any]) -> PreTrainedConfig:

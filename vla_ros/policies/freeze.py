@@ -5,13 +5,10 @@ from torch import nn
 from vla_ros.policies.backbone import Backbone
 
 
-def freeze(backbone: Backbone, vision_encoder: bool, word_embeddings: bool) -> list[str]:
+def freeze(backbone: Backbone, vision_encoder: bool, word_embeddings: bool) -> None:
     """Take parts of the backbone out of training; what the forward never runs is always taken out.
 
     Unused parameters get no gradient, which DDP takes for an error and weight decay would still change.
-
-    Returns:
-        Names of the frozen parameters, as `backbone.named_parameters` has them.
     """
     parts: list[nn.Module] = list(backbone.unused_modules)
     if vision_encoder:
@@ -20,4 +17,3 @@ def freeze(backbone: Backbone, vision_encoder: bool, word_embeddings: bool) -> l
         parts.append(backbone.word_embeddings)
     for part in parts:
         part.requires_grad_(False)
-    return [name for name, parameter in backbone.named_parameters() if not parameter.requires_grad]

@@ -53,7 +53,12 @@ class LanguageModel(nn.Module):
         return len(self._head_weight())
 
     def forward(
-        self, pixel_values: Tensor, input_ids: Tensor, positions: Tensor, labels: Tensor | None = None
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        positions: Tensor,
+        labels: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Learns answers, or without labels only says what it expects.
 
@@ -63,9 +68,10 @@ class LanguageModel(nn.Module):
             positions: int64 [batch, answers], the tokens whose next one is asked for: a vocabulary of 150 thousand is
                 not scored behind every image token.
             labels: int64 [batch, answers], those next tokens, or IGNORED.
+            weights: float [batch], what each token of an answer counts for in the sums; None takes their mean.
 
         Returns:
-            With labels the means over all but the ignored ones: `loss`, the cross-entropy [nats], and `token_accuracy`,
+            With labels the weighted sums over all but the ignored ones: `loss`, the cross-entropy [nats], and `token_accuracy`,
             the share that is said right. Without them `scores`, float32 [batch, answers, vocabulary].
         """
         hidden = self.backbone.hidden_states(pixel_values, input_ids)
@@ -73,8 +79,11 @@ class LanguageModel(nn.Module):
         scores = nn.functional.linear(hidden, self._head_weight()).float()
         if labels is None:
             return {"scores": scores}
-        is_right = (scores.detach().argmax(-1) == labels).sum() / (labels != IGNORED).sum()
-        return {"loss": nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten()), "token_accuracy": is_right}
+        counts = labels != IGNORED
+        share = 1 / counts.sum() if weights is None else weights[:, None]
+        losses = nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="none")
+        is_right = scores.detach().argmax(-1) == labels
+        return {"loss": (losses.view_as(labels) * share).sum(), "token_accuracy": (is_right * counts * share).sum()}
 
     def save_pretrained(self, folder: Path, tokenizer: Tokenizer, companions: dict[str, str]) -> None:
         """Write the Hugging Face layout, in the dtype that the weights have; `folder` appears when it is whole.

@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import PreTrainedConfig
 
 from vla_ros.contract import BackboneName
 from vla_ros.errors import ConfigError
 from vla_ros.policies import registry
-from vla_ros.policies.architecture import check_agreement, fields_of
+from vla_ros.policies.architecture import check_agreement, fields_of, refused
 from vla_ros.policies.attention import IMPLEMENTATION
 from vla_ros.policies.backbone import Backbone, Layout
 
@@ -40,7 +39,7 @@ def load_backbone(
     if config is not None:
         with fields_of("policy.backbone_config"):
             check_agreement(config, cls.config_classes(), found)
-    try:
+    with refused(f"{folder}: expected safetensors of a {found.model_type} model"):
         loaded: Any = cls.architectures[found.model_type].from_pretrained(
             folder,
             config=found,
@@ -49,13 +48,11 @@ def load_backbone(
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_report` refuses them by name
         )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{folder}: expected safetensors of a {found.model_type} model, got: {reason}") from error
     model, report = loaded
     check_report(report, folder)
-    with fields_of("policy.backbone_config"):
+    with fields_of("policy.backbone_config"), refused(f"model_type: expected a {found.model_type} model"):
         return cls(model, layout)
 
 
@@ -96,26 +93,34 @@ def read_config(folder: Path, cls: type[Backbone]) -> PreTrainedConfig:
     """The config.json of a model of this family.
 
     Raises:
-        ConfigError: there is none, or it is another family's.
+        ConfigError: there is none, or it is another family's, or of quantised weights.
     """
     path = folder / "config.json"
     try:
-        model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        model_type, quantization = fields.get("model_type"), fields.get("quantization_config")
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: expected a model's config, got: {error}") from error
     if model_type not in cls.architectures:
         raise ConfigError(f"{path}: model_type: expected one of {', '.join(cls.architectures)}, got {model_type!r}")
-    return cls.config_classes()[model_type].from_pretrained(folder)
+    if quantization is not None:  # transformers would turn some kinds into rounded weights with a warning
+        raise ConfigError(
+            f"{path}: quantization_config: expected nothing, as whole weights are trained, got {quantization}"
+        )
+    with refused(f"{path}: expected the config of a {model_type} model"):
+        return cls.config_classes()[model_type].from_pretrained(folder)
 
 
 def check_report(report: dict[str, Any], source: Path | str) -> None:
     """Refuse what transformers loads with a warning.
 
     Raises:
-        ConfigError: a weight is missing or left over.
+        ConfigError: a weight is missing, left over or of another shape.
     """
     # the language head, which the recipe does not read, is the only part that may be left over
     unexpected = sorted(key for key in report["unexpected_keys"] if "lm_head" not in key.split("."))
-    for kind, keys in (("missing", sorted(report["missing_keys"])), ("unexpected", unexpected)):
+    reshaped = sorted(f"{key} {list(found)} for {list(wanted)}" for key, found, wanted in report["mismatched_keys"])
+    kinds = {"missing": sorted(report["missing_keys"]), "unexpected": unexpected, "of another shape": reshaped}
+    for kind, keys in kinds.items():
         if keys:
             raise ConfigError(f"{source}: expected the model's weights, got {len(keys)} {kind}, such as {keys[0]}")

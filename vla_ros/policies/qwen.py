@@ -131,3 +131,11 @@ def _check_sizes(config: Any, image: ImageSpec) -> None:
     for name, (value, source) in expected.items():
         if getattr(vision, name) != value:
             raise ConfigError(f"vision_config.{name}: expected {value} as {source}, got {getattr(vision, name)}")
+    text = config.text_config
+    angles = (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads) // 2
+    section = text.rope_parameters.get("mrope_section", (64,))  # transformers' default is for heads of 128
+    if sum(section) != angles:
+        raise ConfigError(
+            f"text_config.rope_parameters.mrope_section: expected a sum of {angles}, half of a head's width, got "
+            f"{sum(section)}"
+        )

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen3VLModel, Qwen3VLMoeModel
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights
 
+from vla_ros.errors import ConfigError
 from vla_ros.policies.backbone import Layout
 from vla_ros.policies.qwen import QwenBackbone, mix_all
 from vla_ros.policies.sequence import embed_patches
@@ -26,6 +27,7 @@ class Qwen3VLBackbone(QwenBackbone):
     def __init__(self, model: PreTrainedModel, layout: Layout) -> None:
         super().__init__(model, layout)
         visual: Any = self.vision_encoder
+        _check_deepstack(model.config)
         is_mixture = model.config.model_type == "qwen3_vl_moe"
         uses_deepstack = layout.recipe.qwen_moe_deepstack or not is_mixture
         self.deepstack_after: list[int] = list(visual.deepstack_visual_indexes) if uses_deepstack else []
@@ -58,3 +60,14 @@ class Qwen3VLBackbone(QwenBackbone):
                 merger = visual.deepstack_merger_list[self.deepstack_after.index(index)]
                 deepstack.append(merger(hidden.flatten(0, 1)).unflatten(0, (batch, -1)))
         return visual.merger(hidden.flatten(0, 1)).unflatten(0, (batch, -1)), deepstack
+
+
+def _check_deepstack(config: Any) -> None:
+    """Each feature comes from one block and joins one decoder layer; any other would be left out in silence."""
+    vision, blocks = config.vision_config, config.vision_config.deepstack_visual_indexes
+    most = min(vision.depth, config.text_config.num_hidden_layers)
+    if len(blocks) > most or len(set(blocks).intersection(range(vision.depth))) < len(blocks):
+        raise ConfigError(
+            f"vision_config.deepstack_visual_indexes: expected at most {most} different ones in [0, {vision.depth}), "
+            f"got {list(blocks)}"
+        )

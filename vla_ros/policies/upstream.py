@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from vla_ros.errors import ConfigError
+from vla_ros.policies.architecture import refused
 from vla_ros.policies.pretrained import check_report
 from vla_ros.policies.vla_policy import VLAPolicy
 
@@ -70,12 +71,15 @@ def _convert(policy: VLAPolicy, weights: dict[str, Tensor]) -> dict[str, Tensor]
     model: Any = policy.backbone.model
     # transformers converts names for the published class; for the bare model it takes some of today's for old ones
     published: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(model.config)]
-    try:
+    with refused("checkpoint: backbone: expected a policy of the authors' code"):
         full, report = published.from_pretrained(
-            None, config=model.config, state_dict=weights, dtype=model.dtype, output_loading_info=True
+            None,
+            config=model.config,
+            state_dict=weights,
+            dtype=model.dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_report` refuses them by name
         )
-    except RuntimeError as error:
-        raise ConfigError(f"checkpoint: backbone: {' '.join(str(error).split())}") from error
     check_report(report, "checkpoint: backbone")
     state = full.state_dict()
     return {name: state.get(name, state.get(f"{full.base_model_prefix}.{name}")) for name in model.state_dict()}

@@ -8,18 +8,18 @@ from vla_ros.contract import ImageSpec
 
 
 def resize(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """Bicubic to [size_px, size_px, 3]; an image that already has this size is returned as it is.
+    """To [size_px, size_px, 3]; an image that already has this size is returned as it is.
 
-    OpenCV's bicubic (a = -0.75) where it grows and area averaging where it shrinks. The authors use Pillow's bicubic
-    (a = -0.5, which averages where it shrinks): between the two, pixels of a smooth image differ by a few 8-bit steps,
-    those of a noisy one by tens.
+    OpenCV's area averaging along sides that shrink, its bicubic (a = -0.75) along those that grow. The authors use
+    Pillow's bicubic (a = -0.5, which averages where it shrinks): between the two, pixels of a smooth image differ by a
+    few 8-bit steps, those of a noisy one by tens.
     """
-    if image.shape[:2] == (size_px, size_px):
-        return image
-    # area averaging where it shrinks: OpenCV's bicubic alone would alias
-    shrinks = min(image.shape[:2]) > size_px
-    resized = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    return np.asarray(resized, dtype=np.uint8)
+    rows, columns = (min(side, size_px) for side in image.shape[:2])
+    if image.shape[:2] != (rows, columns):  # OpenCV's bicubic alone would alias
+        image = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+    if (rows, columns) != (size_px, size_px):
+        image = np.asarray(cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return image
 
 
 def patchify(images: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:

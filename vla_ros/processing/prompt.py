@@ -12,6 +12,9 @@ from vla_ros.processing.instruction import check_instruction
 from vla_ros.processing.template import ALL_SPECIAL_TOKENS, make_template
 from vla_ros.recipe import RecipeName
 
+INSTRUCTION_TOKENS = 64
+"""Room for an instruction that is suggested where a config leaves none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -37,14 +40,15 @@ class PromptEncoder:
         recipe: RecipeName = "paper",
         queries: int = 1,
     ) -> None:
-        """Raises ContractError if the tokenizer lacks a special token of the template."""
+        """Raises ContractError if the tokenizer lacks a special token of the template, or no instruction would fit."""
+        self._tokenizer = tokenizer
         template = make_template(spec.template, recipe)
         found = {token: tokenizer.token_to_id(token) for token in template.special_tokens}
-        ids = {token: number for token, number in found.items() if number is not None}
+        # a name in the vocabulary alone would be cut to pieces, and move everything behind it
+        ids = {token: n for token, n in found.items() if n is not None and self._tokenize(token) == [n]}
         missing = [token for token in template.special_tokens if token not in ids]
         if missing:
             raise ContractError(f"tokenizer.json: added_tokens: expected {', '.join(missing)}, got none of that name")
-        self._tokenizer = tokenizer
         self._max_tokens = spec.max_tokens
         self._queries = queries
         self._before = template.before + template.image * image_tokens
@@ -53,26 +57,35 @@ class PromptEncoder:
         self._special_ids = frozenset(tokenizer.get_added_tokens_decoder()).union(ids.values())
         self.image_start = len(self._tokenize(template.before))
         """Position of the first image token, the same for every instruction."""
-        self.image_token_id = ids[template.image]
-        """What holds the places of the image tokens."""
+        own = len(self._tokenize(self._fill(""))) + queries
+        if own >= spec.max_tokens:
+            raise ContractError(
+                f"prompt.max_tokens: expected more than {own}, which {image_tokens} image tokens, template and "
+                f"ActionQueries take, got {spec.max_tokens}; {own + INSTRUCTION_TOKENS} leaves {INSTRUCTION_TOKENS} "
+                f"for the instruction"
+            )
 
     def encode(self, instruction: str) -> Prompt:
-        """Tokenise an instruction.
+        """Tokenise an instruction, without spaces around it, as data sets are read too.
 
         Raises:
             ObservationError: it is empty, too long, not plain text or would forge a part of the template.
         """
         check_instruction(instruction)
         self._check_no_special_token(instruction)
-        ids = self._tokenize(self._before + self._after.replace("{instruction}", instruction))
+        ids = self._tokenize(self._fill(instruction.strip()))
         room = self._max_tokens - self._queries
         if len(ids) > room:
             raise ObservationError(
-                f"instruction: tokens: expected at most {room} with the prompt's own, got {len(ids)}",
+                f"instruction: tokens: expected at most {room} with the prompt's own, got {len(ids)}; a policy with "
+                f"prompt.max_tokens: {len(ids) + self._queries} would read it",
                 "too many tokens",
             )
         padding = [self._padding_id] * (self._max_tokens - len(ids))
         return Prompt(np.array(ids + padding, dtype=np.int64), query_index=len(ids))
+
+    def _fill(self, instruction: str) -> str:
+        return self._before + self._after.replace("{instruction}", instruction)
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
