@@ -8,25 +8,20 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
 
 from vla_ros import config
 from vla_ros.train import checkpoint, loop
+from vla_ros.train.accelerator import fsdp_plugin, make_accelerator
 from vla_ros.train.config import RunConfig, TrainConfig
 from vla_ros.train.data import load_data
 from vla_ros.train.policy_task import PolicyTask
 
-make_accelerator = loop.make_accelerator
-
 
 def make_sharding_accelerator(settings: RunConfig) -> Accelerator:
     accelerator = make_accelerator(settings)
-    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=2,
-        auto_wrap_policy="transformer_based_wrap",
-        cpu_ram_efficient_loading=False,
-        state_dict_type="SHARDED_STATE_DICT",
-    )
+    accelerator.state.fsdp_plugin = fsdp_plugin(settings)
     for state in (AcceleratorState, PartialState):
         state._shared_state["distributed_type"] = DistributedType.FSDP
     accelerator.state.distributed_type = DistributedType.FSDP
@@ -34,9 +29,12 @@ def make_sharding_accelerator(settings: RunConfig) -> Accelerator:
 
 
 def main() -> None:
-    loop.make_accelerator = make_sharding_accelerator
+    loop.make_accelerator = make_sharding_accelerator  # type: ignore[attr-defined]
     settings = config.load(Path(sys.argv[1]), TrainConfig)
     run = loop.TrainingLoop(settings, PolicyTask(settings, load_data(settings, show_progress=False)))
+    for name, parameter in run.module.named_parameters():
+        assert isinstance(parameter, DTensor), name
+        assert len(parameter.to_local()) <= -(-len(parameter) // run.accelerator.num_processes), name
     newest = checkpoint.latest(settings.output)
     if newest is not None:
         run.resume(newest)

@@ -11,7 +11,7 @@ from accelerate.utils import DistributedType  # noqa: E402
 from test.train.linear_task import run_config  # noqa: E402
 from vla_ros.errors import ConfigError  # noqa: E402
 from vla_ros.train import accelerator  # noqa: E402
-from vla_ros.train.accelerator import check_device, make_accelerator  # noqa: E402
+from vla_ros.train.accelerator import check_launch, make_accelerator  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ from vla_ros.train.accelerator import check_device, make_accelerator  # noqa: E4
             "device: expected cpu as in `accelerate launch --cpu`, got cuda",
         ),
         (
-            {"ACCELERATE_MIXED_PRECISION": "no", "RANK": "0", "WORLD_SIZE": "2"},
+            {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_FSDP": "true"},
             {"device": "cpu"},
-            "device: expected cuda as `accelerate launch` starts one process per GPU, got cpu",
+            "device: expected cuda, as FSDP and DeepSpeed of `accelerate launch` run on GPUs, got cpu",
         ),
         (
             {"ACCELERATE_USE_CPU": "True", "ACCELERATE_MIXED_PRECISION": "fp16"},
@@ -51,7 +51,7 @@ def test_what_the_launcher_says_otherwise_is_an_error(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as error:
-        check_device(run_config(tmp_path, **changes))
+        check_launch(run_config(tmp_path, **changes))
     assert complaint in str(error.value)
 
 
@@ -68,3 +68,10 @@ def test_an_average_of_sharded_weights_is_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(ConfigError, match=r"optimizer.ema_decay: expected none under NO, .*, got 0\.9"):
         make_accelerator(run_config(tmp_path, ema_decay=0.9))
     make_accelerator(run_config(tmp_path, ema_decay=None))
+
+
+def test_fsdp1_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    with pytest.raises(ConfigError, match="accelerate launch: fsdp_version: expected 2, got 1"):
+        accelerator.fsdp_plugin(run_config(tmp_path))

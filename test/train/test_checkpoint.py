@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ def names(output: Path) -> list[str]:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     state = State(step=7, companions={"statistics.json": "0" * 64}, best=Best(step=5, figure=0.1))
     path = write(tmp_path, state, 3.0)
-    assert checkpoint.load_state(path) == state
+    found = checkpoint.load_state(path)
+    assert dataclasses.replace(found, files={}) == state
+    assert list(found.files) == [checkpoint.MODEL]
     assert torch.equal(checkpoint.load_model(path)["a"], torch.full((2,), 3.0))
 
 
@@ -79,3 +82,21 @@ def test_a_damaged_state_is_refused(tmp_path: Path, text: str) -> None:
     (path / checkpoint.STATE).write_text(text)
     with pytest.raises(DatasetError, match="step-00000001: expected a checkpoint of vla-ros train, got"):
         checkpoint.load_state(path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path, State(step=1, companions={}))
+    content = bytearray((path / checkpoint.MODEL).read_bytes())
+    content[-1] ^= 1
+    (path / checkpoint.MODEL).write_bytes(content)
+    with pytest.raises(
+        DatasetError, match=rf"{checkpoint.MODEL}: sha256: expected [0-9a-f]{{64}} as in .*; remove {path}"
+    ):
+        checkpoint.load_model(path)
+
+
+def test_a_file_that_was_removed_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, State(step=1, companions={}))
+    (path / checkpoint.MODEL).unlink()
+    with pytest.raises(DatasetError, match=r"model\.safetensors: expected a file of the checkpoint, got: No such file"):
+        checkpoint.load_model(path)

@@ -1,7 +1,10 @@
 """The training loop, on the smallest task that has everything: dropout, an average, accumulation."""
 
 import json
+import multiprocessing
+import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -137,6 +140,24 @@ def test_what_is_wrong_with_a_sample_is_said_by_whichever_process_reads_it(tmp_p
 
     loop.task.train.batch = broken  # type: ignore[method-assign]
     with pytest.raises(DatasetError, match=r"^demo.hdf5: data.demo_3: obs.agentview_rgb\[7\]: expected a frame"):
+        loop.run()
+
+
+def test_a_worker_that_dies_while_the_model_computes_is_one_line(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, workers=2, steps=10**6)
+    step = loop.train_step
+
+    def killing() -> dict[str, float]:
+        figures = step()
+        if loop.step == 3:
+            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+            time.sleep(1)  # torch notices in here, not when it asks for the next batch
+        return figures
+
+    loop.train_step = killing  # type: ignore[method-assign]
+    with pytest.raises(
+        VlaRosError, match=r"data.workers: expected 2 living processes, got: DataLoader worker .* Killed"
+    ):
         loop.run()
 
 

@@ -94,6 +94,23 @@ def test_fsdp_shares_the_states_and_gathers_the_root_and_a_few_layers(config: Tr
     assert sum(part.bytes for part in plan.states) == pytest.approx(16 * plan.sizes.all / 8, abs=4)
 
 
+def test_gradients_are_reduced_in_float32(config: TrainConfig) -> None:
+    low = replace(config, precision="bf16", optimizer=replace(config.optimizer, accumulation_steps=2))
+    plan = memory.make(low, FSDP)
+    found = parts(plan)
+    assert found["whole gradients between the passes of an update, float32"] == 4 * plan.sizes.trained
+    assert found["a layer's gradients, and two layers' on their way in float32"] == 10 * plan.sizes.layer
+    assert found["root unit's gradients, and their buffer in float32"] == 6 * plan.sizes.root
+
+
+def test_every_process_of_a_machine_builds_the_whole_model_in_the_hosts_memory(config: TrainConfig) -> None:
+    many = replace(config, device="cuda", optimizer=replace(config.optimizer, batch_size=32))
+    plan = memory.make(many, Parallel(strategy="fsdp", processes=32, machines=4, shards=32))
+    assert plan.host.bytes == 8 * 4 * plan.sizes.all
+    assert "host memory of one machine" in plan.text()
+    assert "host memory" not in memory.make(config, Parallel(strategy="single")).text()  # a CPU has no other
+
+
 def test_hybrid_sharding_shares_among_fewer(config: TrainConfig) -> None:
     whole = memory.make(config, FSDP)
     hybrid = memory.make(config, replace(FSDP, shards=4))

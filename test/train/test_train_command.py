@@ -88,8 +88,7 @@ def test_two_processes_train_what_one_does(demonstrations: Path, whole: Path, tm
     launch = ["-m", "accelerate.commands.launch", "--config_file", str(ACCELERATE / "ddp_2cpu.yaml")]
     launch += ["--main_process_port", "0"]  # any free one
     command = [sys.executable, *launch, "-m", "vla_ros.cli", "train", str(path)]
-    environment = {**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "8 steps of 8 samples in 2 processes" in finished.stdout
     assert finished.stdout.count("done, best: ") == 1  # only the main process speaks

@@ -1,6 +1,7 @@
 """Fine-tuning a vision-language model from end to end, on the CPU and at a tiny size."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,27 @@ def test_a_chunk_longer_than_every_episode_is_refused(tmp_path: Path) -> None:
     settings = config.load(write_fast_config(tmp_path), VlmConfig)
     assert settings.fast is not None
     settings = replace(settings, fast=replace(settings.fast, chunk_size=13))
-    with pytest.raises(DatasetError, match=r"fast.chunk_size: expected at most the length of an episode, got more"):
-        make_task(settings, load_data(settings, show_progress=False))
+    with pytest.raises(ConfigError, match="chunk_size: expected at most 12, the steps of the longest episode, got 13"):
+        load_data(settings, show_progress=False)
+
+
+@pytest.mark.parametrize("write", [write_fast_config, write_vqa_config])
+def test_parts_of_an_update_make_the_mean_over_all_its_tokens(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = write(tmp_path)
+    for questions in tmp_path.glob("questions/*.jsonl"):
+        questions.write_text(questions.read_text().replace('"red"', '"red or blue"'))
+    task = load_task(path)
+    module = task.module.eval()
+    for step in range(20):
+        batches = [task.train.batch(step, part, 4) for part in range(4)]
+        if len({int((batch["labels"] != IGNORED).sum()) for batch in batches}) > 1:
+            break  # else a mean of means would do
+    else:
+        pytest.fail("expected answers of different lengths")
+    whole = module(**task.train.batch(step, 0, 1))
+    for name in whole:
+        mean = torch.stack([module(**batch)[name] for batch in batches]).mean()
+        torch.testing.assert_close(mean, whole[name], rtol=1e-4, atol=1e-6)
 
 
 def test_too_long_an_answer_is_refused_or_left_out(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ Reads the YAML, trains, and writes into its `output` folder: checkpoints (the be
 curves.png (look at it while it trains), tensorboard/, the tokenizer and the statistics of the actions. Ctrl-C writes a
 checkpoint; the same command goes on from there, and so it does after a crash, from the last checkpoint.
 
-On many GPUs or machines the same under accelerate's launcher, with FSDP or DeepSpeed by its own config file:
+On many GPUs or machines the same under accelerate's launcher, with FSDP or DeepSpeed by its own config file; the second
+one tries that with two processes on the CPU, for a config with `device: cpu`:
   accelerate launch --config_file config/train/accelerate/fsdp_8gpu.yaml -m vla_ros.cli train CONFIG
-config/train/accelerate/ddp_2cpu.yaml says how to try that on CPUs.
+  accelerate launch --config_file config/train/accelerate/ddp_2cpu.yaml -m vla_ros.cli train CONFIG
 
 examples:
   vla-ros train config/train/libero_object_tiny.yaml
@@ -61,12 +62,12 @@ def train(config: "TrainConfig", source: Path, skip_bad: bool) -> None:
         source: where the config was read, for errors.
     """
     from vla_ros.train import checkpoint, run_folder
-    from vla_ros.train.accelerator import check_device
+    from vla_ros.train.accelerator import check_launch
     from vla_ros.train.data import load_data
     from vla_ros.train.loop import TrainingLoop
     from vla_ros.train.policy_task import PolicyTask
 
-    check_device(config)
+    check_launch(config)
     is_main = os.environ.get("RANK", "0") == "0"  # accelerate says so only once the processes are joined
     state = run_folder.find_checkpoint(config, source)
     data = load_data(config, skip_bad, show_progress=is_main)

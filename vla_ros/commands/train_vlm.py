@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train to the end, or until interrupted, and write the model."""
     from vla_ros.train import run_folder
-    from vla_ros.train.accelerator import check_device
+    from vla_ros.train.accelerator import check_launch
     from vla_ros.train.loop import TrainingLoop
     from vla_ros.train.vlm_config import VlmConfig
     from vla_ros.train.vlm_task import load_data, make_task, write_model
 
     config = yaml_config.load(args.config, VlmConfig)
-    check_device(config)
+    check_launch(config)
     is_main = os.environ.get("RANK", "0") == "0"  # accelerate says so only once the processes are joined
     state = run_folder.find_checkpoint(config, args.config)
     data = load_data(config, args.skip_bad, show_progress=is_main)

@@ -71,8 +71,8 @@ class LanguageModel(nn.Module):
             weights: float [batch], what each token of an answer counts for in the sums; None takes their mean.
 
         Returns:
-            With labels the weighted sums over all but the ignored ones: `loss`, the cross-entropy [nats], and `token_accuracy`,
-            the share that is said right. Without them `scores`, float32 [batch, answers, vocabulary].
+            With labels the weighted sums over all but the ignored ones: `loss`, the cross-entropy [nats], and
+            `token_accuracy`, the share that is said right. Without them `scores`, float32 [batch, answers, vocabulary].
         """
         hidden = self.backbone.hidden_states(pixel_values, input_ids)
         hidden = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))

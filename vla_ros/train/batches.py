@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -84,16 +85,31 @@ def stream(source: BatchSource, share: Share, first: int, workers: int, pin: boo
     batches = iter(loader)
     try:
         while True:
-            item = next(batches)
+            with living_workers(workers):
+                item = next(batches)
             if isinstance(item, _Refusal):
                 raise item.error
             yield item
+    finally:
+        del batches  # stops the workers now, not whenever the traceback of an error is let go of
+
+
+@contextmanager
+def living_workers(workers: int) -> Iterator[None]:
+    """Within the block, the death of a worker is an error of ours: torch raises its own wherever the process then is.
+
+    Raises:
+        VlaRosError: a worker died, as for want of memory.
+    """
+    try:
+        yield
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise VlaRosError(f"data.workers: expected {workers} living processes, got: {error}") from error
-    finally:
-        del batches  # stops the workers now, not whenever the traceback of an error is let go of
+        raise VlaRosError(
+            f"data.workers: expected {workers} living processes, got: {' '.join(str(error).split())} "
+            "The same command goes on from the last checkpoint"
+        ) from error
 
 
 def _start_worker(number: int) -> None:

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -51,12 +51,15 @@ class State:
         companions: sha256 of the files without which the weights mean something else, by name.
         best: the best validation up to here; None before the first.
         window: training figures since the last validation.
+        files: sha256 of the safetensors files, by name; `staged` fills them in. The parts of a sharded state are not
+            among them: no process has read them all.
     """
 
     step: int
     companions: dict[str, str]
     best: Best | None = None
     window: Window = field(default_factory=Window)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def digest_of(companions: Mapping[str, str]) -> dict[str, str]:
@@ -110,13 +113,34 @@ def load_model(path: Path) -> dict[str, Tensor]:
     """The weights that are validated and exported, under the names of the task's module.
 
     Raises:
-        DatasetError: `path` is no checkpoint.
+        DatasetError: `path` is no checkpoint, or it is damaged.
     """
-    return load_tensors(path / MODEL)
+    return load_part(path, MODEL)
+
+
+def load_part(path: Path, name: str) -> dict[str, Tensor]:
+    """One file of a checkpoint, which must be the one that was written.
+
+    Raises:
+        DatasetError: it is not there, or it is damaged.
+    """
+    expected = load_state(path).files.get(name)
+    if expected is None:
+        raise DatasetError(f"{path / STATE}: files: expected the sha256 of {name}, got none; train anew")
+    try:
+        digest = _digest_of_file(path / name)
+    except OSError as error:
+        raise DatasetError(f"{path / name}: expected a file of the checkpoint, got: {error.strerror}") from error
+    if digest != expected:
+        raise DatasetError(
+            f"{path / name}: sha256: expected {expected} as in {STATE}, got {digest}; remove {path} to go on from the "
+            "checkpoint before it"
+        )
+    return load_tensors(path / name)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """One file of a checkpoint.
+    """A safetensors file as it is.
 
     Raises:
         DatasetError: it cannot be read.
@@ -152,6 +176,7 @@ def staged(output: Path, state: State) -> Iterator[Path]:
         clear_unfinished(output)
         partial.mkdir(parents=True)
         yield partial
+        state = replace(state, files={path.name: _digest_of_file(path) for path in partial.glob("*.safetensors")})
         (partial / STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
         _flush(partial)
         partial.rename(final)
@@ -184,6 +209,14 @@ def prune(output: Path, state: State, keep_last: int) -> None:
             # renamed first: a kill leaves no half of a checkpoint that looks like a whole one
             removed = path.rename(path.with_name(f"{_PARTIAL}removed"))
             shutil.rmtree(removed)
+
+
+def _digest_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _flush(folder: Path) -> None:

@@ -10,6 +10,7 @@ from vla_ros.config import check_numbers
 from vla_ros.contract import ArmBounds, BackboneName, ImageSpec, PromptSpec
 from vla_ros.data.augmentation import AugmentationConfig
 from vla_ros.data.sources import DataSource
+from vla_ros.errors import ConfigError
 from vla_ros.observation import CameraSpec
 from vla_ros.policies.action_head import HeadConfig
 from vla_ros.recipe import RECIPES, RecipeName
@@ -90,7 +91,7 @@ class PolicyConfig:
     image: ImageSpec
     prompt: PromptSpec
     action_queries: int = 1
-    head: HeadConfig = HeadConfig()
+    head: HeadConfig = field(default_factory=HeadConfig)
     freeze: FreezeConfig = FreezeConfig()
     lora: LoraConfig | None = None
 
@@ -165,6 +166,20 @@ class OptimizerConfig:
                 raise ValueError(f"{name}: expected in [0, 1), got {value}")
         if not 0 <= self.warmup_steps < self.steps:
             raise ValueError(f"warmup_steps: expected in [0, steps), got {self.warmup_steps}")
+
+    def samples_per_pass(self, processes: int) -> int:
+        """Samples of one forward and backward pass of one of so many processes.
+
+        Raises:
+            ConfigError: the batch cannot be shared equally.
+        """
+        parts = processes * self.accumulation_steps
+        if self.batch_size % parts:
+            raise ConfigError(
+                f"optimizer.batch_size: expected a multiple of processes * accumulation_steps = {parts}, "
+                f"got {self.batch_size}"
+            )
+        return self.batch_size // parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

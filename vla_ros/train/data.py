@@ -46,13 +46,18 @@ def load_data(config: TrainConfig, skip_bad: bool = False, show_progress: bool =
     Raises:
         DatasetError: nothing to read, or an episode is bad.
         ContractError, ObservationError: the data set's actions or images are not those of the config.
-        ConfigError: fewer episodes than are set aside for validation.
+        ConfigError: fewer episodes than are set aside for validation, or none as long as a chunk.
     """
     dataset = config.data.source.open()
     dataset.action.check_same(config.action, dataset.source, "action")
     found = scan(dataset, skip_bad=skip_bad, workers=config.data.workers, show_progress=show_progress)
     first = found.episodes[0]
     config.camera.check(first.frames(np.zeros(1, np.int64))[0], first.name)
+    longest = max(len(episode) for episode in found.episodes)
+    if config.chunk_size > longest:
+        raise ConfigError(
+            f"chunk_size: expected at most {longest}, the steps of the longest episode, got {config.chunk_size}"
+        )
     train, validation = _split(found.episodes, config)
     statistics = StatisticsAccumulator()
     statistics.add(train.actions)

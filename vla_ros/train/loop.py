@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vla_ros.train import checkpoint, saving
 from vla_ros.train.accelerator import make_accelerator
-from vla_ros.train.batches import Share, stream
+from vla_ros.train.batches import Share, living_workers, stream
 from vla_ros.train.config import RunConfig
 from vla_ros.train.figures import agree, check_finite
 from vla_ros.train.interruption import deferred_interruption
@@ -75,10 +75,12 @@ class TrainingLoop:
         """Train to the last step; writes metrics, curves and a checkpoint at every validation.
 
         Raises:
-            VlaRosError: a loss or a validation is not finite, or the disk is full; the last checkpoint stays as it was.
+            VlaRosError: a loss or a validation is not finite, the disk is full, or a worker died; the last checkpoint
+                stays as it was.
             KeyboardInterrupt: SIGINT or SIGTERM came; the checkpoint is of the last whole step.
         """
-        with closing(self), self._reporting() as reporter, deferred_interruption() as self._interruption:
+        interruption, alive = deferred_interruption(), living_workers(self._workers)
+        with closing(self), alive, self._reporting() as reporter, interruption as self._interruption:
             self._throughput.start(self.step)
             while self.step < self.config.optimizer.steps and not self._is_stopping:
                 figures = self.train_step()
@@ -108,7 +110,8 @@ class TrainingLoop:
         count = self.config.optimizer.accumulation_steps
         for number in range(1, count + 1):
             with self.accelerator.accumulate(self.module):
-                losses: dict[str, Tensor] = self.module(**self._next_batch())
+                with self.accelerator.autocast():  # accelerate wraps modules in it, but not those of FSDP
+                    losses: dict[str, Tensor] = self.module(**self._next_batch())
                 for name, loss in losses.items():
                     sums[name] = loss.detach() / count + sums.get(name, 0.0)
                 if number == count and self._steps_in_backward:

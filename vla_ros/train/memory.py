@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vla_ros.errors import ConfigError
 from vla_ros.train import parallel, sharding
 from vla_ros.train.activations import PassMemory
 from vla_ros.train.config import TrainConfig
@@ -55,6 +54,17 @@ class Plan:
         """The most that the process needs at once."""
         return _sum(self.states) + _sum(self.moments[self.worst]) + _sum(self.margin)
 
+    @property
+    def host(self) -> Part:
+        """What each machine needs beside its GPUs when the run begins: every process first builds the whole model."""
+        processes = self.launch.processes // self.launch.machines
+        copies = 1 if self.config.optimizer.ema_decay is None else 2
+        return Part(
+            name="host memory of one machine, while models are built",
+            bytes=processes * copies * sharding.FLOAT32 * self.sizes.all,
+            how=f"{processes * copies} x {self.sizes.all / 1e6:.1f} M x {sharding.FLOAT32} B",
+        )
+
     def text(self, gpu_memory_gib: float | None = None) -> str:
         """A table for a person; with the size of the GPU also whether it fits, and what to change if it does not."""
         lines = [*self._heading(), ""]
@@ -64,6 +74,8 @@ class Plan:
                 lines.append(_line(title, _sum(parts), mark))
                 lines += [_line(f"  {part.name}", part.bytes, part.how) for part in parts]
         lines += ["", _line("total of one process", self.total_bytes)]
+        if self.config.device == "cuda":
+            lines.append(_line(self.host.name, self.host.bytes, self.host.how))
         if gpu_memory_gib is not None:
             lines += self._verdict(gpu_memory_gib)
         return "\n".join(lines)
@@ -100,11 +112,18 @@ class Plan:
         if config.precision == "fp32":
             candidates.append(("precision: bf16", replace(config, precision="bf16"), launch))
         if launch.strategy == "ddp":
-            fsdp = Parallel(strategy="fsdp", processes=launch.processes, shards=launch.processes)
+            fsdp = Parallel(
+                strategy="fsdp", processes=launch.processes, shards=launch.processes, machines=launch.machines
+            )
             candidates.append((fsdp.text, config, fsdp))
         if launch.processes > 1 and self.samples % 2 == 0:
             factor = 2 if launch.shards == launch.processes else 1
-            wider = replace(launch, processes=2 * launch.processes, shards=factor * launch.shards)
+            wider = replace(
+                launch,
+                processes=2 * launch.processes,
+                shards=factor * launch.shards,
+                machines=2 * launch.machines,
+            )
             candidates.append((wider.text, config, wider))
         for change, other, way in candidates:
             plan_ = make(other, way)
@@ -129,13 +148,7 @@ def plan(config: TrainConfig, accelerate_config: Path | None = None) -> Plan:
 
 def make(config: TrainConfig, launch: Parallel) -> Plan:
     """The plan of a run that is started as `launch` says."""
-    parts = launch.processes * config.optimizer.accumulation_steps
-    if config.optimizer.batch_size % parts:
-        raise ConfigError(
-            f"optimizer.batch_size: expected a multiple of processes * accumulation_steps = {parts}, "
-            f"got {config.optimizer.batch_size}"
-        )
-    samples = config.optimizer.batch_size // parts
+    samples = config.optimizer.samples_per_pass(launch.processes)
     policy = build_on_meta(config)
     layers = launch.layers or parallel.decoder_layers(policy.backbone.model, policy.backbone.language_model)
     sizes = sharding.measure(policy, layers)

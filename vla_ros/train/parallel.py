@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ class Parallel:
     """Attributes:
     strategy: `fsdp` is PyTorch's FSDP2, `zero1` to `zero3` are DeepSpeed's stages.
     processes: one GPU each.
+    machines: that they run on, equally many on each.
     shards: processes that share one copy of the weights; fewer than `processes` under hybrid sharding.
     reshards: FSDP frees a gathered layer after the forward pass and gathers it again in the backward pass.
     layers: class names of the modules that FSDP gathers one at a time; empty takes the model's decoder layers.
@@ -27,13 +28,16 @@ class Parallel:
 
     strategy: Strategy
     processes: int = 1
+    machines: int = 1
     shards: int = 1
     reshards: bool = True
     layers: tuple[str, ...] = ()
     recomputes: bool = False
 
     def __post_init__(self) -> None:
-        check_numbers(self, "processes", "shards", least=1)
+        check_numbers(self, "processes", "machines", "shards", least=1)
+        if self.processes % self.machines:
+            raise ValueError(f"machines: expected a divisor of {self.processes} processes, got {self.machines}")
         if self.processes % self.shards:
             raise ValueError(f"shards: expected a divisor of {self.processes} processes, got {self.shards}")
 
@@ -66,7 +70,8 @@ def from_file(path: Path) -> Parallel:
     settings = _settings(path, kind, config)
     sharding = config.parallelism_config or {}
     shard_size = int(sharding.get("parallelism_config_dp_shard_size", config.num_processes))
-    return _build(str(path), kind, config.num_processes, shard_size, settings)
+    found = _build(str(path), kind, config.num_processes, shard_size, settings)
+    return replace(found, machines=config.num_machines) if found.processes > 1 else found
 
 
 def _settings(path: Path, kind: str, config: Any) -> dict[str, Any]:
@@ -99,7 +104,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Parallel:
         for name, value in environment.items()
         if prefix and name.startswith(prefix)
     }
-    return _build("accelerate launch", kind, processes, shard_size, settings)
+    found = _build("accelerate launch", kind, processes, shard_size, settings)
+    return replace(found, machines=processes // int(environment.get("LOCAL_WORLD_SIZE", processes)))
 
 
 def _build(source: str, kind: str, processes: int, shard_size: int, settings: dict[str, Any]) -> Parallel:

@@ -53,11 +53,11 @@ class TrainingModule(nn.Module):
         hidden = self.policy.hidden(pixel_values, input_ids, query_index)
         outputs = self.policy.head(hidden).float()
         if targets is None or weights is None:
-            scenes = {} if self.scene_head is None else {"scene": self.scene_head.positions(hidden.float())}
+            scenes = {} if self.scene_head is None else {"scene": self.scene_head.positions(hidden)}
             return {"outputs": outputs, **scenes}
         losses = action_loss(outputs, targets, weights, self._huber_delta)
         total = losses["arm"] + self._gripper_weight * losses["gripper"]
         if self.scene_head is not None and scene is not None:
-            losses["scene"] = self.scene_head.loss(hidden.float(), scene)
+            losses["scene"] = self.scene_head.loss(hidden, scene)
             total = total + self._scene_weight * losses["scene"]
         return {"loss": total, **losses}

@@ -72,7 +72,7 @@ def restore(
             raise DatasetError(f"{path / checkpoint.SHARDED}: expected a checkpoint of a sharded run, got none")
         accelerator.load_state(str(path / checkpoint.SHARDED))
         return state
-    model, training = checkpoint.load_model(path), checkpoint.load_tensors(path / checkpoint.TRAINING)
+    model, training = checkpoint.load_model(path), checkpoint.load_part(path, checkpoint.TRAINING)
     weights = _part(training, WEIGHTS)
     try:
         if average is not None:

@@ -61,13 +61,12 @@ def _model_config(policy: PolicyConfig, family: type[Backbone]) -> PreTrainedCon
 def count_passes(policy: VLAPolicy, config: TrainConfig, launch: Parallel, samples: int) -> PassMemory:
     """Memory of one forward and backward pass of a policy on the meta device.
 
-    One process and DDP compute with float32 weights that autocast casts; FSDP and DeepSpeed with weights in the
-    precision of the run. A layer of experts is counted as it runs, all tokens through all experts where transformers
-    does so.
+    One process and DDP compute with float32 weights that autocast casts; FSDP gathers weights in the precision of the
+    run, and DeepSpeed, which has no autocast, has them so. A layer of experts is counted as it runs, all tokens through
+    all experts where transformers does so.
     """
     is_low = config.precision == "bf16"
-    is_sharded = launch.strategy not in ("single", "ddp")
-    if is_low and is_sharded:
+    if is_low and launch.strategy not in ("single", "ddp"):
         for parameter in policy.parameters():
             parameter.data = parameter.data.to(torch.bfloat16)
     if config.gradient_checkpointing or launch.recomputes:
@@ -79,7 +78,7 @@ def count_passes(policy: VLAPolicy, config: TrainConfig, launch: Parallel, sampl
         batch = _batch(config, samples)
 
         def forward() -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=is_low and not is_sharded):
+            with torch.autocast("cpu", torch.bfloat16, enabled=is_low and not launch.strategy.startswith("zero")):
                 outputs: Tensor = policy(*batch)
                 return outputs.float().sum()
 

@@ -129,9 +129,10 @@ def _fsdp_passes(sizes: Sizes, parallel: Parallel, width: int, accumulates: bool
         parts.append(_part("two layers on their way", sizes.layer, 2 * width))
     if accumulates:
         # without communication between the passes of one update nobody can take a part of the gradients away
-        parts.append(_part("whole gradients between the passes of an update", sizes.trained, width))
+        parts.append(_part("whole gradients between the passes of an update, float32", sizes.trained, FLOAT32))
     # the root unit's gradients grow while activations go: they count at the end of the backward pass
-    parts.append(_part("three layers' gradients, whole or on their way", min(sizes.layer, sizes.trained), 3 * width))
+    layer = min(sizes.layer, sizes.trained)
+    parts.append(_part("a layer's gradients, and two layers' on their way in float32", layer, width + 2 * FLOAT32))
     return parts
 
 
@@ -150,8 +151,7 @@ def after_passes(sizes: Sizes, parallel: Parallel, width: int) -> list[Part]:
         return []
     return [
         _part("root unit, gathered all the time", sizes.root, width),
-        _part("root unit's gradients and the buffer that sends them", sizes.root_trained, 2 * width),
-        _part("root unit's own part of the gradients, float32", sizes.root_trained, FLOAT32, parallel.shards),
+        _part("root unit's gradients, and their buffer in float32", sizes.root_trained, width + FLOAT32),
     ]
 
 

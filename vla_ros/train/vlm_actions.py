@@ -131,6 +131,10 @@ class ActionExamples:
         ]
         return batch["pixel_values"], answered
 
+    def answer_tokens(self, numbers: NDArray[np.int64]) -> int:
+        """See `Examples.answer_tokens`."""
+        return sum(len(self.vocabulary.encode(chunk)) for chunk in self.normalizer.normalize(self.actions(numbers)))
+
     def actions(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """The true chunks, float32 [n, chunk_size, 7] in SI units."""
         return self._windows.chunks(self.frames[numbers])

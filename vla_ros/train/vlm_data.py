@@ -17,7 +17,7 @@ from vla_ros.train.build import load_or_train_tokenizer
 from vla_ros.train.task import Batch
 from vla_ros.train.vlm_config import VlmConfig, VqaConfig
 from vla_ros.train.vlm_prompt import Answered, QuestionEncoder, collate
-from vla_ros.train.vlm_questions import MEND, QuestionFile
+from vla_ros.train.vlm_questions import MEND, Question, QuestionFile
 
 
 class Examples(Protocol):
@@ -38,6 +38,10 @@ class Examples(Protocol):
         Raises:
             DatasetError: an image cannot be read.
         """
+        ...
+
+    def answer_tokens(self, numbers: NDArray[np.int64]) -> int:
+        """How many tokens their answers have, all together."""
         ...
 
 
@@ -62,10 +66,14 @@ class RandomBatches:
         draws = np.random.default_rng((self.seed, step)).random(self.batch_size) * cumulative[-1]
         size = self.batch_size // parts
         mine = range(part * size, (part + 1) * size)
-        numbers = np.searchsorted(cumulative, draws[mine.start : mine.stop], side="right").astype(np.int64)
+        drawn = np.searchsorted(cumulative, draws, side="right").astype(np.int64)
+        numbers = drawn[mine.start : mine.stop]
         # one generator per example, so that it is changed alike in whichever part it is computed
         randoms = [np.random.default_rng((self.seed, step, number)) for number in mine]
-        return make_batch(*self.examples.take(numbers, randoms), self.pad_id)
+        batch = make_batch(*self.examples.take(numbers, randoms), self.pad_id)
+        # shares of the mean over the whole update, which has so many tokens
+        share = parts / self.examples.answer_tokens(drawn)
+        return batch | {"weights": torch.full((size,), share, dtype=torch.float32)}
 
 
 def make_batch(pixel_values: Tensor, answered: list[Answered], pad_id: int) -> Batch:
@@ -96,8 +104,15 @@ class QuestionExamples:
         del randoms
         questions = [self.file.question(int(line)) for line in self.lines[numbers]]
         images = [prepare_image(question.read_image(), self.image) for question in questions]
-        answered = [self.encoder.encode(question.question, question.answer, question.where) for question in questions]
+        answered = [self._encode(question) for question in questions]
         return torch.from_numpy(np.concatenate(images)), answered
+
+    def answer_tokens(self, numbers: NDArray[np.int64]) -> int:
+        """See `Examples.answer_tokens`."""
+        return sum(len(self._encode(self.file.question(int(line))).answer) for line in self.lines[numbers])
+
+    def _encode(self, question: Question) -> Answered:
+        return self.encoder.encode(question.question, question.answer, question.where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
