@@ -61,7 +61,7 @@ def test_a_missing_included_file_is_named(tmp_path: Path) -> None:
 
 def test_text_without_a_file_includes_nothing() -> None:
     """A bundle's contract comes from strangers: it must not make anyone read another file."""
-    with pytest.raises(ConfigError, match="inner: expected a mapping, got str '/etc/x.yaml'"):
+    with pytest.raises(ConfigError, match=r"inner: expected a mapping, got str '/etc/x\.yaml'"):
         config.loads("inner: /etc/x.yaml", Outer, "policy.yaml")
 
 

@@ -35,6 +35,8 @@ def main() -> None:
     for name, parameter in run.module.named_parameters():
         assert isinstance(parameter, DTensor), name
         assert len(parameter.to_local()) <= -(-len(parameter) // run.accelerator.num_processes), name
+    # otherwise whole gradients would stay in every process from pass to pass
+    assert run.accelerator.gradient_state.plugin_kwargs["sync_each_batch"]
     newest = checkpoint.latest(settings.output)
     if newest is not None:
         run.resume(newest)

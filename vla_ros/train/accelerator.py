@@ -52,12 +52,17 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     check_launch(config)
     if AcceleratorState._shared_state and PartialState().distributed_type == DistributedType.NO:
         AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run of this process, e.g. of a benchmark
+    fsdp = fsdp_plugin(config)
     accelerator = Accelerator(
         cpu=config.device == "cpu",
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         # a plugin, because a plain number gives way to the launcher's environment
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=config.optimizer.accumulation_steps),
-        fsdp_plugin=fsdp_plugin(config),
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=config.optimizer.accumulation_steps,
+            # else every process keeps whole gradients from pass to pass, which is what FSDP is to avoid
+            sync_each_batch=fsdp is not None,
+        ),
+        fsdp_plugin=fsdp,
     )
     if accelerator.distributed_type in SHARDED and config.optimizer.ema_decay is not None:
         raise ConfigError(

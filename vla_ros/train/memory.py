@@ -154,8 +154,7 @@ def make(config: TrainConfig, launch: Parallel) -> Plan:
     sizes = sharding.measure(policy, layers)
     width = 2 if config.precision == "bf16" else 4
     states = tuple(sharding.states(sizes, launch, width, averages=config.optimizer.ema_decay is not None))
-    accumulates = config.optimizer.accumulation_steps > 1
-    during = sharding.during_passes(sizes, launch, width, accumulates)
+    during = sharding.during_passes(sizes, launch, width)
     moments = {
         "forward and backward pass": (*during, *_pass_parts(count_passes(policy, config, launch, samples), config)),
         "end of the backward pass": tuple(sharding.after_passes(sizes, launch, width)),

@@ -100,14 +100,10 @@ def _zero_states(sizes: Sizes, stage: int, shards: int, width: int) -> list[Part
     ]
 
 
-def during_passes(sizes: Sizes, parallel: Parallel, width: int, accumulates: bool) -> list[Part]:
-    """What the strategy holds beside these while a forward and a backward pass run, at most.
-
-    Args:
-        accumulates: whether an update has several passes.
-    """
+def during_passes(sizes: Sizes, parallel: Parallel, width: int) -> list[Part]:
+    """What the strategy holds beside these while a forward and a backward pass run, at most."""
     if parallel.strategy == "fsdp":
-        return _fsdp_passes(sizes, parallel, width, accumulates)
+        return _fsdp_passes(sizes, parallel, width)
     bucket = min(DEEPSPEED_BUCKET, sizes.all)
     if parallel.strategy == "zero3":
         return [
@@ -119,7 +115,7 @@ def during_passes(sizes: Sizes, parallel: Parallel, width: int, accumulates: boo
     return []
 
 
-def _fsdp_passes(sizes: Sizes, parallel: Parallel, width: int, accumulates: bool) -> list[Part]:
+def _fsdp_passes(sizes: Sizes, parallel: Parallel, width: int) -> list[Part]:
     parts = [_part("root unit, gathered all the time", sizes.root, width)]
     if parallel.reshards:
         # the layer at work, the buffer that it was copied from, and the next one on its way
@@ -127,9 +123,6 @@ def _fsdp_passes(sizes: Sizes, parallel: Parallel, width: int, accumulates: bool
     else:
         parts.append(_part("all layers, gathered until the backward pass", sizes.all - sizes.root, width))
         parts.append(_part("two layers on their way", sizes.layer, 2 * width))
-    if accumulates:
-        # without communication between the passes of one update nobody can take a part of the gradients away
-        parts.append(_part("whole gradients between the passes of an update, float32", sizes.trained, FLOAT32))
     # the root unit's gradients grow while activations go: they count at the end of the backward pass
     layer = min(sizes.layer, sizes.trained)
     parts.append(_part("a layer's gradients, and two layers' on their way in float32", layer, width + 2 * FLOAT32))
