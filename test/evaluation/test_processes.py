@@ -77,7 +77,9 @@ def test_an_exception_in_the_block_stops_all_and_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_children_do_not_outlive_a_parent_that_gets_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     code = (
-        "import os, sys, time; from pathlib import Path; from vla_ros.evaluation.processes import Processes\n"
+        "import os, signal, sys, time; from pathlib import Path; from vla_ros.evaluation.processes import Processes\n"
+        # a shell's background job, which a test run may be, starts with SIGINT ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"with Processes(Path({str(tmp_path)!r})) as processes:\n"
         f"    processes.start('child', [sys.executable, '-c', {SLEEPER!r}], os.environ)\n"
         "    time.sleep(60)\n"
