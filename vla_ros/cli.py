@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="vla-ros",
         description="Vision-language-action policies on ROS 2: from demonstrations to a moving arm.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # room for the longest command's name beside what it does
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=24),
     )
     parser.add_argument("--version", action="version", version=f"vla_ros {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
