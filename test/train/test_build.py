@@ -63,6 +63,24 @@ def write_model(case: Case, folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def test_from_scratch_takes_shape_and_tokenizer_of_the_weights_but_not_the_weights(tmp_path: Path) -> None:
+    state = write_model(QWEN3, tmp_path)
+    settings = tiny(weights=str(tmp_path), backbone_config=None, tokenizer_vocabulary=None)
+    pretrained, scratch = build(settings), build(replace(settings, from_scratch=True))
+    for name, weight in pretrained.backbone.model.state_dict().items():
+        assert torch.equal(weight, state[f"model.{name}"])
+    shapes = {name: weight.shape for name, weight in scratch.state_dict().items()}
+    assert shapes == {name: weight.shape for name, weight in pretrained.state_dict().items()}
+    words = scratch.backbone.word_embeddings.weight
+    assert not torch.equal(words, pretrained.backbone.word_embeddings.weight)
+    assert torch.equal(words, build(replace(settings, from_scratch=True)).backbone.word_embeddings.weight)
+
+
+def test_from_scratch_without_weights_is_said_already() -> None:
+    with pytest.raises(ValueError, match="from_scratch: expected false where `weights` is not given, got true"):
+        tiny(from_scratch=True)
+
+
 def test_the_demos_policy_has_the_size_it_always_had() -> None:
     policy = build(config.load(POLICIES / "libero_object_tiny.yaml", PolicyConfig))
     assert sum(parameter.numel() for parameter in policy.parameters()) == pytest.approx(6.52e6, rel=0.01)

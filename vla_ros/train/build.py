@@ -68,10 +68,15 @@ def build_backbone(config: PolicyConfig, layout: Layout, tokenizer: Tokenizer, p
     Raises:
         ConfigError: as `build_policy`.
     """
-    if config.weights is not None and pretrained:
+    if config.weights is not None and pretrained and not config.from_scratch:
         backbone = load_backbone(config.weights, config.backbone_config, layout, config.backbone, torch.float32)
-        _check_vocabulary(tokenizer, backbone)
-        return backbone
+    else:
+        backbone = _draw_backbone(config, layout, tokenizer)
+    _check_vocabulary(tokenizer, backbone)
+    return backbone
+
+
+def _draw_backbone(config: PolicyConfig, layout: Layout, tokenizer: Tokenizer) -> Backbone:
     family = registry.family(config.backbone)
     if config.backbone_config is None:
         assert config.weights is not None  # PolicyConfig refuses it

@@ -72,7 +72,8 @@ class PolicyConfig:
     Attributes:
         backbone: family of the model.
         weights: hub id or local folder of the pretrained model (safetensors); None draws random weights in the shape of
-            `backbone_config` (VLM4VLA, table 8).
+            `backbone_config`.
+        from_scratch: draw random weights in the shape of `weights`, and take only its tokenizer (VLM4VLA, table 8).
         backbone_config: fields of the family's transformers config; with `weights` they must agree with its config.json
             and serve to plan without a network; None reads them there.
         tokenizer_vocabulary: size of the byte-level BPE that is trained on the prompts, for random weights; None takes
@@ -86,6 +87,7 @@ class PolicyConfig:
 
     backbone: BackboneName
     weights: str | None = None
+    from_scratch: bool = False
     backbone_config: dict[str, Any] | None = None
     tokenizer_vocabulary: int | None = None
     image: ImageSpec
@@ -99,6 +101,8 @@ class PolicyConfig:
         check_numbers(self, "action_queries", least=1)
         if self.tokenizer_vocabulary is not None:
             check_numbers(self, "tokenizer_vocabulary", least=1)
+        if self.from_scratch and self.weights is None:
+            raise ValueError("from_scratch: expected false where `weights` is not given, got true")
         if self.weights is None and self.backbone_config is None:
             raise ValueError("backbone_config: expected the model's sizes, as `weights` is not given, got nothing")
         if (self.weights is None) != (self.tokenizer_vocabulary is not None):

@@ -82,6 +82,8 @@ class VlmConfig(RunConfig):
             raise ValueError(
                 f"vqa: expected exactly one of fast and vqa, got {'none' if self.fast is None else 'both'}"
             )
+        if self.policy.from_scratch:
+            raise ValueError("policy.from_scratch: expected false, as this is fine-tuning, got true")
         if self.policy.lora is not None:
             raise ValueError("policy.lora: expected none, as the whole model is written in the end, got adapters")
 
