@@ -13,7 +13,7 @@ from typing_extensions import Self
 from vla_ros.contract import ImageSpec
 from vla_ros.policies.architecture import read_fields, refused
 from vla_ros.policies.attention import IMPLEMENTATION
-from vla_ros.policies.sequence import select_queries
+from vla_ros.policies.sequence import place_queries, select_queries
 from vla_ros.recipe import Recipe
 
 
@@ -91,7 +91,6 @@ class Backbone(nn.Module, ABC):
         """transformers' config of each `model_type`."""
         return {name: cast("type[PreTrainedConfig]", model.config_class) for name, model in cls.architectures.items()}
 
-    @abstractmethod
     def hidden_states(
         self,
         pixel_values: Tensor,
@@ -103,6 +102,18 @@ class Backbone(nn.Module, ABC):
 
         Args: as `forward`; without queries the sequence is image and text alone (fine-tuning of the model itself).
         """
+        embeds = self.word_embeddings(input_ids)
+        if query_index is not None and queries is not None:
+            embeds = place_queries(embeds, query_index, self.embed_queries(queries))
+        return self.run(pixel_values, embeds)
+
+    @abstractmethod
+    def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
+        """`hidden_states` of a sequence of embeddings [batch, tokens, hidden_size]; the image goes to its place."""
+
+    def embed_queries(self, queries: Tensor) -> Tensor:
+        """ActionQueries as the embeddings beside which they stand."""
+        return queries
 
     @property
     @abstractmethod

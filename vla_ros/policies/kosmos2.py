@@ -14,7 +14,7 @@ from vla_ros.contract import ImageSpec
 from vla_ros.errors import ConfigError
 from vla_ros.policies.attention import causal_mask
 from vla_ros.policies.backbone import Backbone, Layout
-from vla_ros.policies.sequence import embed_patches, place_image, place_queries
+from vla_ros.policies.sequence import embed_patches, place_image
 
 
 class Kosmos2Backbone(Backbone):
@@ -43,17 +43,8 @@ class Kosmos2Backbone(Backbone):
         decoder: nn.Module = model.text_model.model
         return decoder
 
-    def hidden_states(
-        self,
-        pixel_values: Tensor,
-        input_ids: Tensor,
-        query_index: Tensor | None = None,
-        queries: Tensor | None = None,
-    ) -> Tensor:
-        """See `Backbone.hidden_states`."""
-        embeds = self.word_embeddings(input_ids)
-        if query_index is not None and queries is not None:
-            embeds = place_queries(embeds, query_index, queries)
+    def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
+        """See `Backbone.run`."""
         image_embeds = self._encode_image(pixel_values)
         return self._decode(place_image(embeds, image_embeds, self.layout.image_start))
 

@@ -13,7 +13,7 @@ from transformers import PaliGemmaModel, PreTrainedModel
 from vla_ros.contract import ImageSpec
 from vla_ros.errors import ConfigError
 from vla_ros.policies.backbone import Backbone, Layout
-from vla_ros.policies.sequence import embed_patches, place_image, place_queries
+from vla_ros.policies.sequence import embed_patches, place_image
 
 TEXT_MODELS = ("gemma", "gemma2")
 VISION_MODELS = ("siglip_vision_model",)
@@ -46,20 +46,14 @@ class PaliGemmaBackbone(Backbone):
         decoder: nn.Module = model.language_model
         return decoder
 
-    def hidden_states(
-        self,
-        pixel_values: Tensor,
-        input_ids: Tensor,
-        query_index: Tensor | None = None,
-        queries: Tensor | None = None,
-    ) -> Tensor:
-        """See `Backbone.hidden_states`."""
+    def embed_queries(self, queries: Tensor) -> Tensor:
+        """Times sqrt(hidden_size), as Gemma does with all embeddings and transformers as it looks words up."""
         words: Any = self.word_embeddings
-        embeds = words(input_ids)
-        if query_index is not None and queries is not None:
-            # Gemma multiplies embeddings by sqrt(hidden_size), transformers as it looks words up: an ActionQuery is an
-            # embedding like theirs
-            embeds = place_queries(embeds, query_index, queries * words.embed_scale)
+        scaled: Tensor = queries * words.embed_scale
+        return scaled
+
+    def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
+        """See `Backbone.run`."""
         image_embeds = self._encode_image(pixel_values) * self._image_scale()
         return self._decode(place_image(embeds, image_embeds, self.layout.image_start))
 

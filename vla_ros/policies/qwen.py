@@ -20,7 +20,7 @@ from vla_ros.contract import ImageSpec
 from vla_ros.errors import ConfigError
 from vla_ros.policies.attention import attend, causal_mask
 from vla_ros.policies.backbone import Backbone, Layout
-from vla_ros.policies.sequence import place_image, place_queries
+from vla_ros.policies.sequence import place_image
 
 Mix = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 """Attention's module and its query, key and value [batch, patches, heads, head_dim] to values that saw each other."""
@@ -74,18 +74,9 @@ class QwenBackbone(Backbone):
         output: Tensor = attention.proj(mix(attention, query, key, value).flatten(2))
         return output
 
-    def hidden_states(
-        self,
-        pixel_values: Tensor,
-        input_ids: Tensor,
-        query_index: Tensor | None = None,
-        queries: Tensor | None = None,
-    ) -> Tensor:
-        """See `Backbone.hidden_states`."""
+    def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
+        """See `Backbone.run`."""
         image_embeds, added = self.encode_image(pixel_values)
-        embeds = self.word_embeddings(input_ids)
-        if query_index is not None and queries is not None:
-            embeds = place_queries(embeds, query_index, queries)
         return self._decode(place_image(embeds, image_embeds, self.layout.image_start), added)
 
     def _decode(self, embeds: Tensor, added: list[Tensor]) -> Tensor:
