@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "vla_ros"
 
 # lowest first; a room may import from its own and from lower layers only
 LAYERS = (
-    ("errors", "observation", "action", "contract", "config", "rotation", "recipe"),
+    ("errors", "observation", "action", "contract", "config", "rotation", "recipe", "html_template"),
     ("processing",),
     ("bundle",),
     ("policies", "engines", "control", "data"),

@@ -1,11 +1,9 @@
 """An inspection as one HTML file: no network, images within."""
 
 import base64
-from functools import cache
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -13,6 +11,7 @@ from vla_ros.action import ACTION_NAMES, ARM_DIM
 from vla_ros.data.inspection import Inspection
 from vla_ros.data.inspection_plots import gripper_svg, histogram_svg
 from vla_ros.data.inspection_warnings import Finding
+from vla_ros.html_template import html_template
 
 IMAGE_WIDTH_PX = 256
 """Frames are shrunk to this, as the page holds forty of them."""
@@ -23,7 +22,7 @@ SHOWN_LEFT_OUT = 200
 
 def render(inspection: Inspection, findings: list[Finding]) -> str:
     """The page; every text that comes from outside is escaped."""
-    return _template().render(
+    return html_template("vla_ros.data", "inspection.html.j2").render(
         inspection=inspection,
         findings=findings,
         lengths=[episode.steps for episode in inspection.episodes],
@@ -79,15 +78,3 @@ def _data_url(frame: NDArray[np.uint8]) -> str:
         )
     _, encoded = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("vla_ros.data"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("inspection.html.j2")

@@ -1,14 +1,13 @@
 """The HTML report beside the videos: one file, no network, opens from a folder."""
 
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from vla_ros.evaluation.plots import reaction_svg
 from vla_ros.evaluation.record import Evaluation
+from vla_ros.html_template import html_template
 
 OUTCOME_NAMES = {
     "success": "success",
@@ -29,7 +28,7 @@ def render(evaluation: Evaluation) -> str:
     """The report as HTML; every text that comes from outside is escaped."""
     rows = evaluation.tasks
     total = evaluation.total
-    return _template().render(
+    return html_template("vla_ros.evaluation", "report.html.j2").render(
         evaluation=evaluation,
         provenance=evaluation.provenance,
         bundle_name=Path(evaluation.provenance.bundle).name,
@@ -41,15 +40,3 @@ def render(evaluation: Evaluation) -> str:
         percent=lambda share: f"{share:.0%}".replace("%", " %"),
         link=quote,
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("vla_ros.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
