@@ -18,7 +18,7 @@ DEV := .venv/dev/.installed
 # what an editable install does not follow by itself
 COPIED := setup.py setup.cfg pyproject.toml package.xml $(wildcard scripts/* launch/*.launch.py)
 
-.PHONY: help demo test lint setup-runtime setup-libero setup-dev lock clean
+.PHONY: help demo test test-tensorrt lint setup-runtime setup-libero setup-dev lock clean
 
 help:  ## this list
 	@echo "vla_ros: vision-language-action policies on ROS 2"
@@ -33,7 +33,14 @@ demo: $(RUNTIME) $(LIBERO)  ## real LIBERO, driven over ROS 2 topics by the poli
 
 test: lint $(LIBERO)  ## everything: lint, types, the simulator's tests, all other tests
 	.venv/libero/bin/python -m pytest test/sim -m sim
-	.venv/dev/bin/python -m pytest -m "not sim"
+	.venv/dev/bin/python -m pytest -m "not sim and not tensorrt"
+
+test-tensorrt: .venv/dev/.tensorrt  ## opt-in, no GPU needed: every family's graph through TensorRT-RTX's compiler
+	.venv/dev/bin/python -m pytest test/tensorrt -m tensorrt
+
+.venv/dev/.tensorrt: $(DEV) requirements/tensorrt.txt
+	.venv/dev/bin/pip install --requirement requirements/tensorrt.txt
+	@touch $@
 
 lint: $(DEV)  ## ruff and mypy
 	.venv/dev/bin/ruff check

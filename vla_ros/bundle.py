@@ -1,8 +1,10 @@
 """A policy bundle: one folder with everything that a robot needs to run a policy, hashed file by file.
 
     policy.yaml       the contract                     statistics.json   of the training actions
-    policy.onnx       the graph and its weights        golden.npz        one observation and its actions
-    tokenizer.json    the text tokenizer               MODEL_CARD.md     how trained, what measured
+    policy.onnx       the graph                        golden.npz        one observation and torch's actions
+    policy.onnx.data  its weights                      MODEL_CARD.md     how trained, what measured
+    embeddings.npy    of every word, and ActionQuery   parity.html       how far the graph is from torch
+    tokenizer.json    the text tokenizer
     manifest.json     size and sha256 of every other file, precision, versions, error against torch; its own sha256
 
 Nothing is parsed before its hash is checked: single flipped bits in a weight file load silently otherwise.
@@ -11,27 +13,41 @@ Nothing is parsed before its hash is checked: single flipped bits in a weight fi
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vla_ros import config
 from vla_ros.contract import PolicyContract
 from vla_ros.errors import BundleError, ConfigError
 from vla_ros.processing.normalization import Statistics
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-REQUIRED_FILES = (
-    "policy.yaml",
-    "policy.onnx",
-    "tokenizer.json",
-    "statistics.json",
-    "golden.npz",
-    "MODEL_CARD.md",
-)
-MAX_FILE_BYTES = 2 * 1024**3
-MAX_MANIFEST_BYTES = 1024**2
+GRAPH, WEIGHTS, EMBEDDINGS = "policy.onnx", "policy.onnx.data", "embeddings.npy"
+MIB, GIB = 1024**2, 1024**3
+MAX_BYTES = {
+    "policy.yaml": MIB,
+    GRAPH: 64 * MIB,
+    WEIGHTS: 256 * GIB,
+    EMBEDDINGS: 8 * GIB,
+    "tokenizer.json": 64 * MIB,
+    "statistics.json": MIB,
+    "golden.npz": 64 * MIB,
+    "MODEL_CARD.md": MIB,
+    "parity.html": 4 * MIB,
+}
+"""What a bundle consists of, and how large each file may be; the largest backbone has 61 GB of bf16 weights."""
+REQUIRED_FILES = tuple(MAX_BYTES)
+MAX_MANIFEST_BYTES = MIB
+CHUNK_BYTES = 16 * MIB
+
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int4", "fp8"]
+Compute = Literal["fp32", "fp16", "bf16"]
+TOLERATED = {"position_mm", "rotation_deg", "gripper_flips"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +59,52 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphInfo:
+    """How the graph was made, and how far it is from the policy that was trained.
+
+    Attributes:
+        precision: of the weights.
+        compute: of everything that is not quantised.
+        buckets: the lengths that `text_embeds` may have [tokens], ascending; what is shorter is filled up with zeros.
+        kept: linear layers that are not quantised though others are.
+        tolerance: what the errors below, and those on the golden observation, were allowed to be: mm, degrees, and the
+            share of gripper values that differ.
+        parity: the measured errors against torch in fp32 on real frames; see `export.parity.Parity`.
+        checkpoint_sha256: of the trained weights.
+        peak_memory_gib: of the export.
+    """
+
+    precision: Precision
+    compute: Compute
+    buckets: tuple[int, ...]
+    kept: tuple[str, ...]
+    tolerance: dict[str, float]
+    parity: dict[str, Any]
+    checkpoint_sha256: str
+    peak_memory_gib: float
+
+    def __post_init__(self) -> None:
+        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)) or self.buckets[0] < 1:
+            raise ValueError(f"buckets: expected ascending numbers >= 1, got {self.buckets}")
+        if set(self.tolerance) != TOLERATED:
+            raise ValueError(f"tolerance: expected {', '.join(sorted(TOLERATED))}, got {', '.join(self.tolerance)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What `manifest.json` says.
 
     Attributes:
         format: version of this layout.
         files: every file but the manifest itself.
-        precision: of the graph.
-        max_action_error: against torch on the golden observation, per action dimension, SI units.
+        graph: what `vla-ros export` decided and measured.
         tool_versions: of what made the bundle.
         sha256: of everything above, as canonical JSON (sorted keys, no spaces).
     """
 
     format: int
     files: dict[str, FileEntry]
-    precision: str
-    max_action_error: dict[str, float]
+    graph: GraphInfo
     tool_versions: dict[str, str]
     sha256: str
 
@@ -97,7 +143,7 @@ class Bundle:
         _check_names(path, manifest)
         contents = {name: read_verified(path, name, manifest) for name in ("policy.yaml", "statistics.json")}
         for name in set(manifest.files) - set(contents):
-            read_verified(path, name, manifest)
+            verify(path, name, manifest)
         return cls(
             path=path,
             contract=_parse_contract(path, contents),
@@ -105,6 +151,27 @@ class Bundle:
             manifest=manifest,
             sha256=hashlib.sha256(text).hexdigest(),
         )
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers per row of `embeddings`."""
+        return int(self.embeddings().shape[1])
+
+    def embeddings(self) -> NDArray[np.floating[Any]]:
+        """Rows of all words, then of the ActionQueries, float16 or float32 [words + queries, width]; read when used.
+
+        Raises:
+            BundleError: the file is no such table.
+        """
+        source = self.path / EMBEDDINGS
+        try:
+            table = np.load(source, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BundleError(f"{source}: expected a NumPy array, got: {error}") from error
+        is_table = isinstance(table, np.ndarray) and table.ndim == 2 and table.dtype in (np.float16, np.float32)
+        if not is_table or len(table) <= self.contract.action_queries:
+            raise BundleError(f"{source}: expected float16 or float32 [words, width], got {table.dtype} {table.shape}")
+        return cast("NDArray[np.floating[Any]]", table)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file, checked again as they are read.
@@ -121,18 +188,53 @@ def read_verified(path: Path, name: str, manifest: Manifest) -> bytes:
     Raises:
         BundleError: they are not.
     """
-    entry = manifest.files[name]
-    data = _read_plain_file(path / name, MAX_FILE_BYTES)
-    if len(data) != entry.size:
-        raise BundleError(f"{path / name}: size: expected {entry.size} bytes, got {len(data)}")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != entry.sha256:
-        raise BundleError(f"{path / name}: sha256: expected {entry.sha256}, got {digest}; copy the bundle again")
+    data = _read_plain_file(path / name, MAX_BYTES[name])
+    _compare(path / name, manifest.files[name], len(data), hashlib.sha256(data).hexdigest())
     return data
 
 
+def verify(path: Path, name: str, manifest: Manifest) -> None:
+    """As `read_verified` for files that need not fit into memory."""
+    file = path / name
+    _check_plain_file(file, MAX_BYTES[name])
+    size, digest = hash_file(file)
+    _compare(file, manifest.files[name], size, digest)
+
+
+def hash_file(path: Path) -> tuple[int, str]:
+    """Size [bytes] and sha256 of a file, read piece by piece.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                digest.update(piece)
+                size += len(piece)
+    except OSError as error:
+        raise BundleError(f"{path}: expected a readable file, got {error.strerror}") from error
+    return size, digest.hexdigest()
+
+
+def _compare(file: Path, entry: FileEntry, size: int, digest: str) -> None:
+    if size != entry.size:
+        raise BundleError(f"{file}: size: expected {entry.size} bytes, got {size}")
+    if digest != entry.sha256:
+        raise BundleError(f"{file}: sha256: expected {entry.sha256}, got {digest}; copy the bundle again")
+
+
 def _read_plain_file(path: Path, limit: int) -> bytes:
-    """Bytes of a regular file with a single name: no link can lead out of the bundle, no pipe can block."""
+    _check_plain_file(path, limit)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: expected a readable file, got {error.strerror}") from error
+
+
+def _check_plain_file(path: Path, limit: int) -> None:
+    """A regular file with a single name: no link can lead out of the bundle, no pipe can block."""
     try:
         status = path.lstat()
     except OSError as error:
@@ -141,10 +243,6 @@ def _read_plain_file(path: Path, limit: int) -> bytes:
         raise BundleError(f"{path}: expected a regular file with one name, got a link or a special file")
     if status.st_size > limit:
         raise BundleError(f"{path}: size: expected at most {limit} bytes, got {status.st_size}")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: expected a readable file, got {error.strerror}") from error
 
 
 def parse_manifest(path: Path, text: bytes) -> Manifest:
@@ -155,13 +253,12 @@ def parse_manifest(path: Path, text: bytes) -> Manifest:
     """
     try:
         content = json.loads(text)
+        _check_format(path, content)
         manifest = config.build(content, Manifest, str(path))
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: expected JSON, got: {error}") from error
     except ConfigError as error:
         raise BundleError(str(error)) from error
-    if manifest.format != FORMAT:
-        raise BundleError(f"{path}: format: expected {FORMAT}, got {manifest.format}; export the policy again")
     whole = manifest_bytes(content)
     digest = json.loads(whole)["sha256"]
     if manifest.sha256 != digest:
@@ -169,6 +266,13 @@ def parse_manifest(path: Path, text: bytes) -> Manifest:
     if text != whole:  # 1e-08 and 1E-08 are a bit apart, and the same number
         raise BundleError(f"{path}: expected the text that `vla-ros export` writes, got another spelling of it")
     return manifest
+
+
+def _check_format(path: Path, content: Any) -> None:
+    """Before the fields, as those of another format are others."""
+    found = content.get("format") if isinstance(content, dict) else None
+    if found is not None and found != FORMAT:
+        raise BundleError(f"{path}: format: expected {FORMAT}, got {found}; export the policy again: `vla-ros export`")
 
 
 def manifest_bytes(content: dict[str, Any]) -> bytes:
@@ -211,7 +315,7 @@ def _parse_contract(path: Path, contents: dict[str, bytes]) -> PolicyContract:
     return contract
 
 
-def seal(path: Path, precision: str, max_action_error: dict[str, float], tool_versions: dict[str, str]) -> None:
+def seal(path: Path, graph: GraphInfo, tool_versions: dict[str, str]) -> None:
     """Write the manifest of a folder whose other files are complete; replaces it atomically.
 
     Raises:
@@ -219,15 +323,10 @@ def seal(path: Path, precision: str, max_action_error: dict[str, float], tool_ve
     """
     files: dict[str, Any] = {}
     for name in REQUIRED_FILES:
-        data = _read_plain_file(path / name, MAX_FILE_BYTES)
-        files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    manifest = {
-        "format": FORMAT,
-        "files": files,
-        "precision": precision,
-        "max_action_error": max_action_error,
-        "tool_versions": tool_versions,
-    }
+        _check_plain_file(path / name, MAX_BYTES[name])
+        size, digest = hash_file(path / name)
+        files[name] = {"size": size, "sha256": digest}
+    manifest = {"format": FORMAT, "files": files, "graph": asdict(graph), "tool_versions": tool_versions}
     temporary = path / f".{MANIFEST}.partial"
     temporary.write_bytes(manifest_bytes(manifest))
     os.replace(temporary, path / MANIFEST)

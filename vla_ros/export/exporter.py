@@ -1,217 +1,254 @@
-"""A training run to a policy bundle, with proof that the graph answers as torch does."""
+"""A trained policy to a policy bundle, with proof that the graph answers as torch does."""
 
-import dataclasses
-import hashlib
+import gc
 import platform
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
+import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from vla_ros import bundle, config
-from vla_ros.action import ACTION_NAMES, ARM_DIM
-from vla_ros.contract import PolicyContract
-from vla_ros.data.scan import scan
-from vla_ros.data.windows import Windows
-from vla_ros.engines.policy_runner import GOLDEN_TOLERANCE, GoldenProbe, PolicyRunner
-from vla_ros.errors import BundleError, ConfigError, DatasetError, EngineError
-from vla_ros.export.onnx import export_onnx
+from vla_ros.bundle import GRAPH, WEIGHTS, Bundle, GraphInfo
+from vla_ros.engines.engine import open_engine, resolve
+from vla_ros.engines.policy_runner import GoldenProbe, PolicyRunner
+from vla_ros.errors import BundleError
+from vla_ros.export import onnx, parity, parity_page
+from vla_ros.export.calibration import observe
+from vla_ros.export.config import MOST_BUCKETS, ExportConfig
+from vla_ros.export.embeddings import write_embeddings
+from vla_ros.export.graph import PolicyGraph
+from vla_ros.export.linear import find_linear_layers
+from vla_ros.export.lowering import Plan, lower
+from vla_ros.export.parity import Parity
+from vla_ros.export.planning import FLOATS, make_plan
+from vla_ros.export.sensitivity import Sensitivity, sweep
+from vla_ros.export.trained import TrainedPolicy
 from vla_ros.observation import Observation
-from vla_ros.policies.lora import merge_adapters
-from vla_ros.policies.vla_policy import VLAPolicy
-from vla_ros.processing.image import prepare_image
-from vla_ros.processing.normalization import ActionNormalizer, Statistics
-from vla_ros.processing.prompt import PromptEncoder
-from vla_ros.train import checkpoint, run_folder
-from vla_ros.train.build import build_policy, build_prompt_encoder
-from vla_ros.train.config import TrainConfig
 
-TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers", "numpy")
+TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "tokenizers", "numpy")
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+SWEEP_FRAMES = 2
+SweepBy = Literal["layer", "block"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedPolicy:
-    """What a run holds: the weights of its best validation and what belongs to them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Real frames: what ranges are found on, and what is reported."""
 
-    policy: VLAPolicy
-    encoder: PromptEncoder
-    contract: PolicyContract
-    statistics: Statistics
-    config: TrainConfig
-    step: int
-
-    @torch.no_grad()
-    def predict(self, observation: Observation) -> NDArray[np.float32]:
-        """Torch's answer, float32 [chunk_size, 7] in SI units: the reference for every engine."""
-        prompt = self.encoder.encode(observation.instruction)
-        pixels = torch.from_numpy(prepare_image(observation.image, self.contract.image))
-        outputs = self.policy(pixels, torch.from_numpy(prompt.input_ids)[None], torch.tensor([prompt.query_index]))
-        normalizer = ActionNormalizer(self.statistics, self.contract.arm_bounds, self.contract.recipe)
-        return normalizer.unnormalize(outputs[0].numpy())
+    calibration: list[Observation]
+    report: list[Observation]
 
 
-def load_run(run: Path) -> TrainedPolicy:
-    """Read the best checkpoint in the folder of `vla-ros train`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Torch's answers in fp32 to the frames of the report, float32 [frames, chunk_size, 7], and the golden one."""
 
-    Raises:
-        ConfigError, DatasetError: a file is missing or damaged.
-    """
-    settings = config.load(run / run_folder.CONFIG, TrainConfig)
-    path = checkpoint.best(run)
-    state = checkpoint.load_state(path)
-    check_companions(run, path, state.companions)
-    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
-    statistics_text = (run / "statistics.json").read_text(encoding="utf-8")
-    return TrainedPolicy(
-        policy=load_policy(settings, tokenizer, path),
-        encoder=build_prompt_encoder(tokenizer, settings.policy, settings.recipe),
-        contract=make_contract(settings, statistics_text),
-        statistics=Statistics.from_json(statistics_text, str(run / "statistics.json")),
-        config=settings,
-        step=state.step,
-    )
+    outputs: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    golden: GoldenProbe
 
 
-def load_policy(settings: TrainConfig, tokenizer: Tokenizer, path: Path) -> VLAPolicy:
-    """The policy of a checkpoint, its adapters merged into its weights.
-
-    Raises:
-        DatasetError: the weights are not those of the config.
-    """
-    policy = build_policy(
-        settings.policy, settings.recipe, settings.chunk_size, tokenizer, settings.seed, pretrained=False
-    )
-    prefix = "policy."
-    weights = checkpoint.load_model(path)
-    try:
-        policy.load_state_dict({name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)})
-    except RuntimeError as error:
-        raise DatasetError(
-            f"{path / checkpoint.MODEL}: expected the weights of the run's config, got: {error}"
-        ) from error
-    if settings.policy.lora is not None:
-        merge_adapters(policy.backbone)
-    return policy.eval()
-
-
-def check_companions(run: Path, path: Path, companions: dict[str, str]) -> None:
-    """Refuse statistics or a tokenizer that these weights were not trained with.
-
-    Raises:
-        ConfigError: one is missing.
-        DatasetError: its sha256 is not the one that the checkpoint names.
-    """
-    for name, expected in companions.items():
-        if not (run / name).is_file():
-            raise ConfigError(f"{run / name}: expected a file that `vla-ros train` writes, got nothing")
-        digest = hashlib.sha256((run / name).read_bytes()).hexdigest()
-        if digest != expected:
-            raise DatasetError(f"{run / name}: sha256: expected {expected} as in {path}, got {digest}; train anew")
-
-
-def make_contract(settings: TrainConfig, statistics_text: str) -> PolicyContract:
-    """The contract that follows from a training config."""
-    policy = settings.policy
-    return PolicyContract(
-        name=settings.name,
-        backbone=policy.backbone,
-        recipe=settings.recipe,
-        camera=settings.camera,
-        image=policy.image,
-        prompt=policy.prompt,
-        action=settings.action,
-        chunk_size=settings.chunk_size,
-        statistics_sha256=hashlib.sha256(statistics_text.encode()).hexdigest(),
-        action_queries=policy.action_queries,
-        arm_bounds=settings.arm_bounds,
-    )
-
-
-def export_bundle(run: Path, output: Path, model_card: Path | None, frames: int) -> dict[str, float]:
-    """Write the bundle of a run, complete or not at all.
+def export_bundle(
+    trained: TrainedPolicy,
+    frames: Frames,
+    settings: ExportConfig,
+    output: Path,
+    card: str | None,
+    sensitivity: SweepBy | None = None,
+) -> GraphInfo:
+    """Write a bundle, complete or not at all. The policy is used up: it answers through its graph alone afterwards.
 
     Args:
-        run: folder of `vla-ros train`.
         output: the bundle's folder; one that exists must be a bundle, and is replaced file by file.
-        model_card: Markdown that becomes MODEL_CARD.md; a plain description if None.
-        frames: of the training data, spread evenly, on which the graph is compared with torch.
+        card: Markdown that becomes MODEL_CARD.md; a plain description if None.
+        sensitivity: find out which layers, or blocks of them, quantisation hurts, for the report.
 
     Returns:
-        The largest error per action dimension, SI units.
+        What the manifest says of the graph.
 
     Raises:
-        EngineError: the graph answers otherwise than torch by more than GOLDEN_TOLERANCE.
+        EngineError: the graph answers otherwise than torch by more than the tolerance; nothing is written.
         BundleError: `output` exists and is no bundle.
+        ConfigError: a bucket is too short, or a pattern of `keep` matches no layer.
     """
-    trained = load_run(run)
     if output.exists() and not (output / bundle.MANIFEST).is_file():
         raise BundleError(f"{output}: expected a policy bundle or nothing, got another folder")
-    observations = read_observations(trained.config, frames)
-    golden = observations[len(observations) // 2]
-    probe = GoldenProbe(image=golden.image, instruction=golden.instruction, actions=trained.predict(golden))
-    card = config.read_text(model_card, "Markdown file") if model_card else describe(trained)
     output.parent.mkdir(parents=True, exist_ok=True)
+    reference = _ask_torch(trained, frames.report)
     with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         staged = Path(temporary)
-        (staged / "policy.onnx").write_bytes(export_onnx(trained.policy, trained.contract))
-        (staged / "policy.yaml").write_text(config.dumps(trained.contract), encoding="utf-8")
-        (staged / "tokenizer.json").write_bytes((run / "tokenizer.json").read_bytes())
-        (staged / "statistics.json").write_bytes((run / "statistics.json").read_bytes())
-        (staged / "golden.npz").write_bytes(probe.to_bytes())
-        (staged / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-        versions = {tool: version(tool) for tool in TOOLS} | {"python": platform.python_version()}
-        bundle.seal(staged, "fp32", {}, versions)
-        errors = measure_parity(trained, PolicyRunner.open(staged, "onnx_cpu", threads=2), observations)
-        bundle.seal(staged, "fp32", errors, versions)
-        output.mkdir(exist_ok=True)
-        # the manifest last: until then the old one, if any, refuses the mixture
-        for name in (*bundle.REQUIRED_FILES, bundle.MANIFEST):
-            (staged / name).replace(output / name)
-    return errors
+        _write_companions(trained, reference.golden, card, staged)
+        half = np.float32 if settings.precision == "fp32" else np.float16
+        write_embeddings(trained.policy, staged / bundle.EMBEDDINGS, half)
+        buckets = choose_buckets(trained, frames, settings)
+        kept, found = _write_graph(trained, frames, settings, buckets, staged, sensitivity)
+        info = GraphInfo(
+            precision=settings.precision,
+            compute=settings.compute_dtype,
+            buckets=buckets,
+            kept=kept,
+            tolerance=asdict(settings.allowed),
+            parity={},
+            checkpoint_sha256=trained.checkpoint_sha256,
+            peak_memory_gib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        )
+        info = _prove(trained, frames.report, reference, settings, info, staged, found)
+        _replace(staged, output)
+    return info
 
 
-def read_observations(settings: TrainConfig, frames: int) -> list[Observation]:
-    """Frames of the training data, spread evenly over it."""
-    # what is bad was refused by training, or left out
-    found = scan(settings.data.source.open(), skip_bad=True, show_progress=False)
-    windows = Windows(found.episodes, settings.chunk_size)
-    chosen = np.linspace(0, len(windows) - 1, min(frames, len(windows))).astype(np.int64)
-    samples = windows.take(chosen)
-    return [
-        Observation(image=image, instruction=windows.instructions[number], stamp_ns=0)
-        for image, number in zip(samples.images, samples.instructions, strict=True)
-    ]
-
-
-def measure_parity(trained: TrainedPolicy, runner: PolicyRunner, observations: list[Observation]) -> dict[str, float]:
-    """Largest difference between engine and torch per action dimension, SI units.
+def choose_buckets(trained: TrainedPolicy, frames: Frames, settings: ExportConfig) -> tuple[int, ...]:
+    """The lengths of text that the bundle runs: each instruction's own, and the longest that the prompt allows.
 
     Raises:
-        EngineError: it exceeds GOLDEN_TOLERANCE.
+        ConfigError: the longest bucket of the config is too short for the prompt.
     """
-    worst = np.zeros(len(ACTION_NAMES))
-    for observation in tqdm(observations, desc="comparing with torch", unit="frame"):
-        difference = np.abs(runner.predict(observation).actions - trained.predict(observation))
-        # a logit within rounding of zero may flip the gripper; the arm has no such edge
-        worst = np.maximum(worst, difference.max(axis=0))
-    for name, error, tolerance in list(zip(ACTION_NAMES, worst, GOLDEN_TOLERANCE, strict=True))[:ARM_DIM]:
-        if not error <= tolerance:  # NaN is no small error
-            raise EngineError(f"policy.onnx: {name}: expected torch's answer within {tolerance}, got {error:.3g} off")
-    return {name: float(error) for name, error in zip(ACTION_NAMES, worst, strict=True)}
+    longest = trained.longest_text
+    if settings.buckets is not None:
+        return tuple(sorted({*settings.buckets, longest}))
+    instructions = {frame.instruction for frame in (*frames.calibration, *frames.report)}
+    lengths = sorted({trained.text_length(text) for text in instructions} - {longest})
+    if len(lengths) >= MOST_BUCKETS:
+        picked = np.linspace(0, len(lengths) - 1, MOST_BUCKETS - 1).round().astype(int)
+        lengths = [lengths[place] for place in picked]
+    return (*lengths, longest)
+
+
+def _ask_torch(trained: TrainedPolicy, observations: list[Observation]) -> Reference:
+    bar = tqdm(observations, desc="asking torch", unit="frame")
+    outputs = np.stack([trained.outputs(observation) for observation in bar])
+    actions = trained.unnormalize(outputs)
+    middle = len(observations) // 2
+    golden = GoldenProbe(
+        image=observations[middle].image, instruction=observations[middle].instruction, actions=actions[middle]
+    )
+    return Reference(outputs=outputs, actions=actions, golden=golden)
+
+
+def _write_companions(trained: TrainedPolicy, golden: GoldenProbe, card: str | None, staged: Path) -> None:
+    (staged / "policy.yaml").write_text(config.dumps(trained.contract), encoding="utf-8")
+    (staged / "tokenizer.json").write_text(trained.tokenizer_json, encoding="utf-8")
+    (staged / "statistics.json").write_text(trained.statistics_json, encoding="utf-8")
+    (staged / "golden.npz").write_bytes(golden.to_bytes())
+    (staged / "MODEL_CARD.md").write_text(card if card is not None else describe(trained), encoding="utf-8")
+    (staged / "parity.html").write_text("not measured yet\n", encoding="utf-8")
+
+
+def _write_graph(
+    trained: TrainedPolicy,
+    frames: Frames,
+    settings: ExportConfig,
+    buckets: tuple[int, ...],
+    staged: Path,
+    sensitivity: SweepBy | None,
+) -> tuple[tuple[str, ...], Sensitivity | None]:
+    """`policy.onnx` with its weights; the names of layers that are kept though others are quantised, and the sweep."""
+    feeds = [trained.feed(frame) for frame in tqdm(frames.calibration, desc="embedding", unit="frame", leave=False)]
+    graph = PolicyGraph(trained.policy, trained.prefix_ids(frames.report[0].instruction))
+    is_float = settings.precision in FLOATS
+    seen = None if is_float else observe(graph, tqdm(feeds, desc="calibrating", unit="frame"))
+    graph.to(DTYPES[settings.compute_dtype])
+    with _said("tracing the graph"):
+        model = onnx.trace(graph, buckets[-1], settings.opset)
+    layers = find_linear_layers(model)
+    plan = Plan(layers={}, smoothing={}) if seen is None else make_plan(layers, seen, settings)
+    found = None
+    if sensitivity is not None and not is_float:
+        found = sweep(graph, layers, plan, feeds[:SWEEP_FRAMES], trained.unnormalize, sensitivity)
+    with _said("simplifying it"):
+        lower(model, layers, plan)
+        onnx.simplify(model)
+    save(model, staged)
+    kept = () if is_float else tuple(layer.name for layer in layers if layer.name not in plan.layers)
+    return kept, found
+
+
+def save(model: ir.Model, folder: Path) -> None:
+    """`policy.onnx` and `policy.onnx.data`; weights are computed and written one by one."""
+    total = sum(value.const_value is not None for value in model.graph.initializers.values())
+    with tqdm(total=total, desc="writing weights", unit="tensor") as bar:
+        # every initializer goes into the file beside the graph, so that engines map it and never copy it
+        ir.save(model, folder / GRAPH, external_data=WEIGHTS, callback=lambda *_: bar.update())
+    (folder / WEIGHTS).touch()
+
+
+def _prove(
+    trained: TrainedPolicy,
+    observations: list[Observation],
+    reference: Reference,
+    settings: ExportConfig,
+    info: GraphInfo,
+    staged: Path,
+    found: Sensitivity | None,
+) -> GraphInfo:
+    """Compare with torch, write the report and seal the folder.
+
+    Raises:
+        EngineError: the tolerance is exceeded.
+    """
+    versions = {tool: version(tool) for tool in TOOLS} | {"python": platform.python_version()}
+    bundle.seal(staged, info, versions)
+    trained.policy.to("meta")  # an engine needs the memory now
+    gc.collect()
+    opened = Bundle.open(staged)
+    engine = resolve(settings.engine, info)
+    runner = PolicyRunner(opened, open_engine(engine, opened, threads=torch.get_num_threads()))
+    bar = tqdm(observations, desc=f"asking {engine}", unit="frame")
+    outputs = np.stack([runner.outputs(observation) for observation in bar])
+    actions = trained.unnormalize(outputs)
+    measured = Parity.measure(reference.outputs, outputs, reference.actions, actions, engine)
+    print(parity.table(measured))
+    mend = "" if settings.precision in FLOATS else parity.KEEP_LAYERS
+    parity.check(measured, settings.allowed, GRAPH, mend)
+    info = replace(info, parity=asdict(measured))
+    html = parity_page.page(
+        measured,
+        settings.allowed,
+        name=trained.contract.name,
+        precision=settings.precision,
+        reference_actions=reference.actions,
+        actions=actions,
+        images=[observation.image for observation in observations],
+        instructions=[observation.instruction for observation in observations],
+        kept=info.kept,
+        sensitivity=found,
+    )
+    (staged / "parity.html").write_text(html, encoding="utf-8")
+    bundle.seal(staged, info, versions)
+    runner.check_golden(reference.golden, str(staged / "golden.npz"))
+    return info
+
+
+def _replace(staged: Path, output: Path) -> None:
+    output.mkdir(exist_ok=True)
+    # the manifest last: until then the old one, if any, refuses the mixture
+    for name in (*bundle.REQUIRED_FILES, bundle.MANIFEST):
+        (staged / name).replace(output / name)
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """A line for work that cannot tell how far it is."""
+    print(f"{what} ...", flush=True)
+    yield
 
 
 def describe(trained: TrainedPolicy) -> str:
     """A model card of the bare facts, for a policy that nobody has evaluated yet."""
     parameters = sum(parameter.numel() for parameter in trained.policy.parameters()) / 1e6
-    samples = trained.step * trained.config.optimizer.batch_size
     return (
         f"# {trained.contract.name}\n\n"
         f"{trained.contract.backbone}, {parameters:.2f} M parameters, recipe `{trained.contract.recipe}`, "
-        f"{trained.step} steps of {trained.config.optimizer.batch_size} samples ({samples} in all).\n\n"
+        f"{trained.description}.\n\n"
         "Not evaluated yet: run `vla-ros eval`.\n"
     )

@@ -1,57 +1,100 @@
-"""A trained policy to a fixed-shape ONNX graph."""
+"""A policy graph to ONNX: torch exports it with every linear layer as one node, and `linear.py` lowers those."""
 
-import io
 import logging
 import warnings
 from typing import Any
 
 import onnx
+import onnx_ir as ir
+import onnxscript
 import torch
+from onnxscript import optimizer
 
-from vla_ros.contract import PolicyContract
-from vla_ros.policies.vla_policy import VLAPolicy
+from vla_ros.export.graph import PolicyGraph
 
-OPSET = 20
-INPUTS = ("pixel_values", "input_ids", "query_index")
+INPUTS = ("pixel_values", "text_embeds", "query_index")
+OUTPUT = "actions"
+TOKENS = "tokens"
+"""The one dimension that is not fixed: the tokens behind the image, one of the bundle's buckets."""
+
+DOMAIN = "vla_ros.export"
+LINEAR = "Linear"
 
 
-def example_inputs(contract: PolicyContract) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Zeros of the shapes that the graph takes."""
-    image = contract.image
-    features = 3 * image.temporal_patch_size * image.patch_size_px**2
-    return (
-        torch.zeros(1, image.patches_per_side**2, features),
-        torch.zeros(1, contract.prompt.max_tokens, dtype=torch.int64),
-        torch.full((1,), contract.prompt.max_tokens - 1, dtype=torch.int64),
+def _declare_linear() -> Any:
+    """onnxscript emits only what has a schema; the node never leaves this package."""
+    schema = onnx.defs.OpSchema
+    tensor = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
+    optional = schema.FormalParameterOption.Optional
+    inputs = [
+        schema.FormalParameter("hidden", "T"),
+        schema.FormalParameter("weight", "T"),
+        schema.FormalParameter("bias", "T", param_option=optional),
+    ]
+    outputs = [schema.FormalParameter("output", "T")]
+    onnx.defs.register_schema(
+        schema(LINEAR, DOMAIN, 1, inputs=inputs, outputs=outputs, type_constraints=[("T", tensor, "")])
     )
+    return onnxscript.values.Opset(DOMAIN, 1)
 
 
-def export_onnx(policy: VLAPolicy, contract: PolicyContract) -> bytes:
-    """The policy in fp32 as one self-contained ONNX file.
+_private = _declare_linear()
 
-    Inputs `pixel_values` float32 [1, patches, features], `input_ids` int64 [1, max_tokens], `query_index` int64 [1];
-    output `actions` float32 [1, chunk_size, 7], model units.
+
+def trace(graph: PolicyGraph, most_tokens: int, opset: int) -> ir.Model:
+    """The graph with its linear layers still as nodes of our own, `DOMAIN`'s `LINEAR`.
+
+    Weights are those of the policy: nothing is copied.
+
+    Args:
+        most_tokens: the largest value of TOKENS.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    tokens = torch.export.Dim(TOKENS, min=2, max=most_tokens)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
-            policy.eval(),
-            example_inputs(contract),
+            graph.eval(),
+            example_inputs(graph, most_tokens),
             input_names=list(INPUTS),
-            output_names=["actions"],
-            opset_version=OPSET,
+            output_names=[OUTPUT],
+            dynamic_shapes=({}, {1: tokens}, {}),
+            custom_translation_table={torch.ops.aten.linear.default: _keep_linear},
+            opset_version=opset,
             dynamo=True,
+            optimize=False,
             verbose=False,
         )
-    model = program.model_proto
-    # names of source lines and Python stacks of the exporting machine do not belong into a bundle
-    for node in model.graph.node:
-        del node.metadata_props[:]
-    for function in model.functions:
-        for node in function.node:
-            del node.metadata_props[:]
-    onnx.checker.check_model(model)
-    buffer = io.BytesIO()
-    onnx.save_model(model, buffer)
-    return buffer.getvalue()
+    model: ir.Model = program.model
+    return model
+
+
+def _keep_linear(hidden: Any, weight: Any, bias: Any = None) -> Any:
+    """What becomes of torch's linear: MatMul or Gemm, of a weight that is transposed first, would hide its name."""
+    return _private.Linear(hidden, weight) if bias is None else _private.Linear(hidden, weight, bias)
+
+
+def example_inputs(graph: PolicyGraph, tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Zeros of the shapes that the graph takes."""
+    backbone = graph.policy.backbone
+    image = backbone.layout.image
+    features = 3 * image.temporal_patch_size * image.patch_size_px**2
+    return (
+        torch.zeros(1, image.patches_per_side**2, features),
+        torch.zeros(1, tokens, backbone.hidden_size),
+        torch.zeros(1, dtype=torch.int64),
+    )
+
+
+def simplify(model: ir.Model) -> None:
+    """Fold what is constant, but no weight; then take out what tells of the machine."""
+    optimizer.optimize_ir(model, input_size_limit=2**20, output_size_limit=2**20)
+    model.opset_imports.pop(DOMAIN, None)
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        # names of source lines and Python stacks of the exporting machine do not belong into a bundle
+        node.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    model.doc_string = None

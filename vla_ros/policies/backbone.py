@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -12,8 +13,8 @@ from typing_extensions import Self
 
 from vla_ros.contract import ImageSpec
 from vla_ros.policies.architecture import read_fields, refused
-from vla_ros.policies.attention import IMPLEMENTATION
-from vla_ros.policies.sequence import place_queries, select_queries
+from vla_ros.policies.attention import IMPLEMENTATION, PrefixRecorder
+from vla_ros.policies.sequence import place_image, place_queries, select_queries
 from vla_ros.recipe import Recipe
 
 
@@ -107,9 +108,51 @@ class Backbone(nn.Module, ABC):
             embeds = place_queries(embeds, query_index, self.embed_queries(queries))
         return self.run(pixel_values, embeds)
 
-    @abstractmethod
     def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
         """`hidden_states` of a sequence of embeddings [batch, tokens, hidden_size]; the image goes to its place."""
+        image_embeds, added = self.encode_image(pixel_values)
+        return self.decode(place_image(embeds, image_embeds, self.layout.image_start), added)
+
+    @torch.no_grad()
+    def keep_prefix(self, embeds: Tensor) -> None:
+        """Compute what stands in front of the image once and for all: each layer keeps its keys and values.
+
+        Attention is causal there, so they depend on neither image nor instruction. From then on only `run_behind`
+        gives right answers.
+
+        Args:
+            embeds: [1, layout.image_start, hidden_size].
+        """
+        with PrefixRecorder():
+            self.decode(embeds, [])
+
+    def run_behind(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
+        """Last hidden states of image and text alone, behind the prefix that `keep_prefix` computed.
+
+        Args:
+            pixel_values: float [batch, patches, features].
+            embeds: of what follows the image, float [batch, tokens, hidden_size].
+
+        Returns:
+            float [batch, image_tokens + tokens, hidden_size].
+        """
+        image_embeds, added = self.encode_image(pixel_values)
+        sequence = torch.cat([image_embeds.to(embeds.dtype), embeds], dim=1)
+        return self.decode(sequence, added, past=self.layout.image_start)
+
+    @abstractmethod
+    def encode_image(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Image tokens [batch, image_tokens, hidden_size], and what is added to them after the first decoder layers."""
+
+    @abstractmethod
+    def decode(self, embeds: Tensor, added: list[Tensor], past: int = 0) -> Tensor:
+        """Last hidden states, after the final norm, of embeddings with the image in its place.
+
+        Args:
+            embeds: float [batch, tokens, hidden_size].
+            added: see `encode_image`.
+            past: how many tokens stand in front of these, with keys and values that the layers keep.
+        """
 
     def embed_queries(self, queries: Tensor) -> Tensor:
         """ActionQueries as the embeddings beside which they stand."""

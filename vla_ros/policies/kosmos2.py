@@ -14,7 +14,7 @@ from vla_ros.contract import ImageSpec
 from vla_ros.errors import ConfigError
 from vla_ros.policies.attention import causal_mask
 from vla_ros.policies.backbone import Backbone, Layout
-from vla_ros.policies.sequence import embed_patches, place_image
+from vla_ros.policies.sequence import embed_patches
 
 
 class Kosmos2Backbone(Backbone):
@@ -43,12 +43,8 @@ class Kosmos2Backbone(Backbone):
         decoder: nn.Module = model.text_model.model
         return decoder
 
-    def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
-        """See `Backbone.run`."""
-        image_embeds = self._encode_image(pixel_values)
-        return self._decode(place_image(embeds, image_embeds, self.layout.image_start))
-
-    def _encode_image(self, pixel_values: Tensor) -> Tensor:
+    def encode_image(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """See `Backbone.encode_image`; nothing is added later."""
         model: Any = self.model
         tower = model.vision_model.model
         patches = embed_patches(tower.embeddings.patch_embedding, pixel_values)
@@ -60,24 +56,25 @@ class Kosmos2Backbone(Backbone):
         # CLIP's norm for its summary, here of every patch
         features = nn.functional.normalize(tower.post_layernorm(hidden), dim=-1)
         latents: Tensor = model.image_to_text_projection(features)[0]
-        return latents
+        return latents, []
 
-    def _decode(self, embeds: Tensor) -> Tensor:
+    def decode(self, embeds: Tensor, added: list[Tensor], past: int = 0) -> Tensor:
+        """See `Backbone.decode`."""
         decoder: Any = self.language_model
         # words, latents and ActionQueries are all multiplied by sqrt(hidden_size)
-        hidden = embeds * decoder.embed_scale + self._positions(embeds)
+        hidden = embeds * decoder.embed_scale + self._positions(embeds, past)
         for _ in range(2):  # transformers drops out its embeddings twice
             hidden = nn.functional.dropout(hidden, p=decoder.dropout, training=self.training)
-        mask = causal_mask(embeds)
+        mask = causal_mask(embeds, past)
         for layer in decoder.layers:
             hidden = layer(hidden, attention_mask=mask)
         output: Tensor = decoder.layer_norm(hidden)
         return output
 
-    def _positions(self, embeds: Tensor) -> Tensor:
+    def _positions(self, embeds: Tensor, past: int) -> Tensor:
         """Sinusoids [tokens, hidden_size]; the first place is counted behind that of the padding token's id."""
         table: Any = self.language_model.embed_positions
-        first, tokens = table.padding_idx + 1, embeds.shape[1]
+        first, tokens = table.padding_idx + 1 + past, embeds.shape[1]
         if first + tokens > len(table.weights):
             most = len(table.weights) - first
             raise ConfigError(f"text_config.max_position_embeddings: expected room for {tokens} tokens, got {most}")

@@ -13,7 +13,7 @@ from transformers import PaliGemmaModel, PreTrainedModel
 from vla_ros.contract import ImageSpec
 from vla_ros.errors import ConfigError
 from vla_ros.policies.backbone import Backbone, Layout
-from vla_ros.policies.sequence import embed_patches, place_image
+from vla_ros.policies.sequence import embed_patches
 
 TEXT_MODELS = ("gemma", "gemma2")
 VISION_MODELS = ("siglip_vision_model",)
@@ -52,11 +52,6 @@ class PaliGemmaBackbone(Backbone):
         scaled: Tensor = queries * words.embed_scale
         return scaled
 
-    def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
-        """See `Backbone.run`."""
-        image_embeds = self._encode_image(pixel_values) * self._image_scale()
-        return self._decode(place_image(embeds, image_embeds, self.layout.image_start))
-
     def _image_scale(self) -> float:
         """1, as what Gemma multiplies is not to change the image: earlier transformers divided it by as much before.
 
@@ -67,7 +62,8 @@ class PaliGemmaBackbone(Backbone):
         config: Any = self.model.config
         return float((self.hidden_size / config.hidden_size) ** 0.5)
 
-    def _encode_image(self, pixel_values: Tensor) -> Tensor:
+    def encode_image(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """See `Backbone.encode_image`; nothing is added later."""
         model: Any = self.model
         tower = model.vision_tower
         hidden = embed_patches(tower.embeddings.patch_embedding, pixel_values)
@@ -75,34 +71,36 @@ class PaliGemmaBackbone(Backbone):
         for layer in tower.encoder.layers:
             hidden = layer(hidden, None)
         projected: Tensor = model.multi_modal_projector(tower.post_layernorm(hidden))
-        return projected
+        return projected * self._image_scale(), []
 
-    def _decode(self, embeds: Tensor) -> Tensor:
+    def decode(self, embeds: Tensor, added: list[Tensor], past: int = 0) -> Tensor:
+        """See `Backbone.decode`."""
         decoder: Any = self.language_model
-        tokens = embeds.shape[1]
+        tokens = past + embeds.shape[1]
         window = getattr(decoder.config, "sliding_window", None)
         if window is not None and tokens > window:
             raise ConfigError(f"text_config.sliding_window: expected >= {tokens}, the prompt's tokens, got {window}")
         # PaliGemma counts from one
-        positions = torch.arange(1, tokens + 1, device=embeds.device)[None]
+        positions = torch.arange(1 + past, tokens + 1, device=embeds.device)[None]
         rotary = decoder.rotary_emb(embeds, positions)
-        mask = self._mask(embeds)
+        mask = self._mask(embeds, past)
         hidden = embeds
         for layer in decoder.layers:
             hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)
         output: Tensor = decoder.norm(hidden)
         return output
 
-    def _mask(self, embeds: Tensor) -> Tensor:
-        """Added to the scores [1, 1, tokens, tokens]; never None, as PaliGemma's layers are not causal without one."""
-        position = torch.arange(embeds.shape[1], device=embeds.device)
+    def _mask(self, embeds: Tensor, past: int) -> Tensor:
+        """Added to the scores [1, 1, tokens, past + tokens]; never None: these layers are not causal alone."""
+        position = torch.arange(past + embeds.shape[1], device=embeds.device)
         is_seen = position[None] <= position[:, None]
         if self.layout.recipe.paligemma_prefix == "bidirectional":
             start = self.layout.image_start
             is_image = (position >= start) & (position < start + self.layout.image.image_tokens)
             is_seen = is_seen | (is_image[None] & is_image[:, None])
         lowest = torch.finfo(embeds.dtype).min
-        return torch.zeros_like(is_seen, dtype=embeds.dtype).masked_fill(~is_seen, lowest)[None, None]
+        mask = torch.zeros_like(is_seen, dtype=embeds.dtype).masked_fill(~is_seen, lowest)
+        return mask[None, None, past:]
 
 
 def _check_sizes(config: Any, image: ImageSpec) -> None:

@@ -6,7 +6,6 @@ everything that follows from the fixed grid computed once. `test/policies/test_c
 the unmodified forward.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,6 @@ from vla_ros.contract import ImageSpec
 from vla_ros.errors import ConfigError
 from vla_ros.policies.attention import attend, causal_mask
 from vla_ros.policies.backbone import Backbone, Layout
-from vla_ros.policies.sequence import place_image
 
 Mix = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 """Attention's module and its query, key and value [batch, patches, heads, head_dim] to values that saw each other."""
@@ -57,10 +55,6 @@ class QwenBackbone(Backbone):
         """The decoder."""
         return self.model.get_submodule("language_model")
 
-    @abstractmethod
-    def encode_image(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Image tokens [batch, image_tokens, hidden_size], and what is added to them after the first decoder layers."""
-
     def run_vision_block(self, block: Any, hidden: Tensor, mix: Mix) -> Tensor:
         """One block of the vision transformer on patches [batch, patches, width], that see each other through `mix`."""
         hidden = hidden + self._attend(block.attn, block.norm1(hidden), mix)
@@ -74,16 +68,12 @@ class QwenBackbone(Backbone):
         output: Tensor = attention.proj(mix(attention, query, key, value).flatten(2))
         return output
 
-    def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
-        """See `Backbone.run`."""
-        image_embeds, added = self.encode_image(pixel_values)
-        return self._decode(place_image(embeds, image_embeds, self.layout.image_start), added)
-
-    def _decode(self, embeds: Tensor, added: list[Tensor]) -> Tensor:
+    def decode(self, embeds: Tensor, added: list[Tensor], past: int = 0) -> Tensor:
+        """See `Backbone.decode`."""
         decoder: Any = self.language_model
-        tokens, start = embeds.shape[1], self.layout.image_start
-        rotary = decoder.rotary_emb(embeds, self._positions(tokens, embeds.device))
-        mask = causal_mask(embeds)
+        tokens, start = embeds.shape[1], self.layout.image_start - past
+        rotary = decoder.rotary_emb(embeds, self._positions(past + tokens, embeds.device)[..., past : past + tokens])
+        mask = causal_mask(embeds, past)
         around = (0, 0, start, tokens - start - self.layout.image.image_tokens)
         hidden = embeds
         for index, layer in enumerate(decoder.layers):
@@ -101,7 +91,7 @@ class QwenBackbone(Backbone):
         start, side = self.layout.image_start, self.layout.image.patches_per_side // self.layout.image.merge_size
         cell = torch.arange(side * side, device=device)
         image = start + torch.stack([torch.zeros_like(cell), cell // side, cell % side])
-        after = sequence[:, : tokens - start - side * side] + start + side
+        after = sequence[:, start + side * side :] - side * side + side
         return torch.cat([sequence[:, :start], image, after], dim=1)[:, None]
 
 

@@ -60,7 +60,7 @@ class Qwen2_5VLBackbone(QwenBackbone):  # noqa: N801 (the model's name)
         self.register_buffer("window_mask", None if is_patch.all() else mask, persistent=False)
 
     def encode_image(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """See `QwenBackbone.encode_image`; nothing is added later."""
+        """See `Backbone.encode_image`; nothing is added later."""
         visual: Any = self.vision_encoder
         hidden = embed_patches(visual.patch_embed.proj, pixel_values[:, self.patch_order])
         for index, block in enumerate(visual.blocks):

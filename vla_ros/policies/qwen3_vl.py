@@ -47,7 +47,7 @@ class Qwen3VLBackbone(QwenBackbone):
         return [] if self.deepstack_after else [self.vision_encoder.get_submodule("deepstack_merger_list")]
 
     def encode_image(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """See `QwenBackbone.encode_image`; the second are DeepStack's features."""
+        """See `Backbone.encode_image`; the second are DeepStack's features."""
         visual: Any = self.vision_encoder
         batch = len(pixel_values)
         position = (visual.pos_embed(self.interpolation_indices) * self.interpolation_weights).sum(1)

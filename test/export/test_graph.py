@@ -1,0 +1,103 @@
+"""The exported graph answers as the policy does, for every backbone."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+pytest.importorskip("torch")
+
+import onnxruntime as ort
+import torch
+from torch import Tensor
+
+from test.policies.case import Case
+from test.policies.cases import CASES
+from vla_ros.export import onnx
+from vla_ros.export.graph import PolicyGraph
+from vla_ros.export.linear import find_linear_layers
+from vla_ros.export.lowering import Plan, lower
+from vla_ros.policies.sequence import place_queries
+
+MOST_TOKENS = 20
+
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def answers(case: Case) -> tuple[PolicyGraph, list[tuple[Tensor, Tensor, Tensor]], list[Tensor]]:
+    """The graph of a policy, its feeds for two prompts, and what the whole policy answered before."""
+    policy, inputs = case.policy(), case.inputs()
+    start, end = case.image_start, case.image_start + case.image.image_tokens
+    inputs.input_ids[1, :start] = inputs.input_ids[0, :start]  # what stands in front of the image never changes
+    with torch.no_grad():
+        expected = list(policy(*inputs.arguments))
+        words = policy.backbone.word_embeddings(inputs.input_ids)
+        embeds = place_queries(words, inputs.query_index, policy.backbone.embed_queries(policy.action_query))[:, end:]
+    places = inputs.query_index - end
+    feeds = [
+        (inputs.pixel_values[row : row + 1], embeds[row : row + 1, : place + 1], places[row : row + 1])
+        for row, place in enumerate(places.tolist())
+    ]
+    return PolicyGraph(policy, inputs.input_ids[0, :start].tolist()), feeds, expected
+
+
+@every_case
+@torch.no_grad()
+def test_a_constant_prefix_changes_no_answer(case: Case) -> None:
+    graph, feeds, expected = answers(case)
+    for feed, whole in zip(feeds, expected, strict=True):
+        torch.testing.assert_close(graph(*feed)[0], whole, atol=1e-6, rtol=1e-6)
+
+
+@every_case
+@torch.no_grad()
+def test_what_stands_behind_the_queries_changes_nothing(case: Case) -> None:
+    """Not a bit: all experts run on every token, so that no sum depends on what others are routed to."""
+    graph, [(pixels, text, place), _], _ = answers(case)
+    around = [torch.cat([text, torch.full((1, 4, text.shape[2]), fill)], dim=1) for fill in (0.0, 7.0)]
+    first, second = (graph(pixels, embeds, place) for embeds in around)
+    assert torch.equal(first, second)
+
+
+@every_case
+def test_onnx_runtime_answers_as_torch_does(case: Case, tmp_path: Path) -> None:
+    graph, feeds, expected = answers(case)
+    model = onnx.trace(graph, MOST_TOKENS, opset=20)
+    lower(model, find_linear_layers(model), Plan(layers={}, smoothing={}))
+    onnx.simplify(model)
+    ir.save(model, tmp_path / "policy.onnx", external_data="policy.onnx.data")
+    session = ort.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
+    for feed, whole in zip(feeds, expected, strict=True):
+        named = {name: value.numpy() for name, value in zip(onnx.INPUTS, feed, strict=True)}
+        (actions,) = session.run(None, named)
+        error = np.linalg.norm(actions[0] - whole.numpy()) / np.linalg.norm(whole.numpy())
+        assert error <= 1e-6
+
+
+@every_case
+def test_every_linear_layer_is_found_under_its_name_with_its_weights(case: Case) -> None:
+    graph, feeds, _ = answers(case)
+    layers = find_linear_layers(onnx.trace(graph, MOST_TOKENS, opset=20))
+    weights = dict(graph.policy.named_parameters())
+    seen: list[Tensor] = []
+    with torch.no_grad(), _Recorder(seen):
+        graph(*feeds[0])
+    assert len(layers) == len(seen)
+    for layer, weight in zip(layers, seen, strict=True):
+        torch.testing.assert_close(layer.weight(), weight.T, atol=0, rtol=0)
+        assert layer.shape == weight.T.shape
+        assert layer.name in weights or f"{layer.name}.weight" in weights
+
+
+class _Recorder(torch.overrides.TorchFunctionMode):
+    """Keeps the weight of every linear layer that runs."""
+
+    def __init__(self, seen: list[Tensor]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.nn.functional.linear:
+            self._seen.append(args[1])
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,78 @@
+"""What the inference benchmark can compare: an engine and a precision, e.g. `onnx_cpu:int8`."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from vla_ros.bundle import Precision
+from vla_ros.engines.engine import CPU, ENGINES
+from vla_ros.errors import ConfigError
+
+EAGER, COMPILE = "torch_eager", "torch_compile"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        engine: one of `engines.engine.ENGINES`, EAGER or COMPILE.
+        precision: of the bundle; torch's own weights in that type.
+    """
+
+    engine: str
+    precision: Precision
+
+    @property
+    def name(self) -> str:
+        """As it is asked for."""
+        return f"{self.engine}:{self.precision}"
+
+    @property
+    def is_torch(self) -> bool:
+        """Runs `VLAPolicy` itself, not a bundle."""
+        return self.engine in (EAGER, COMPILE)
+
+
+EAGER_ROW = Row(EAGER, "fp32")
+COMPILE_ROW = Row(COMPILE, "bf16")
+BASELINES = (EAGER_ROW, COMPILE_ROW)
+"""What a user without this package would run: `VLAPolicy` on the whole prompt, as it is and compiled."""
+DEFAULT_ROWS = (Row("onnx_cpu", "int8"), Row("openvino_cpu", "int8"), Row("openvino_cpu", "bf16"))
+
+
+def parse_rows(text: str) -> tuple[Row, ...]:
+    """Rows of bundles, separated by commas.
+
+    Raises:
+        ConfigError: one is unknown or named twice.
+    """
+    rows = tuple(_parse(part.strip()) for part in text.split(","))
+    if len(set(rows)) < len(rows):
+        raise ConfigError(f"--rows: expected each row once, got {text}")
+    return rows
+
+
+def parse_engines(text: str) -> tuple[str, ...]:
+    """Engines for a bundle, separated by commas.
+
+    Raises:
+        ConfigError: one is unknown or named twice.
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in (CPU, *ENGINES):
+            raise ConfigError(f"--engines: expected of {', '.join((CPU, *ENGINES))}, got {name!r}")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--engines: expected each engine once, got {text}")
+    return names
+
+
+def _parse(text: str) -> Row:
+    engine, _, precision = text.partition(":")
+    for known in get_args(Precision):
+        if engine in ENGINES and precision == known:
+            return Row(engine, known)
+    raise ConfigError(
+        f"--rows: expected ENGINE:PRECISION of the engines {', '.join(ENGINES)} and the precisions "
+        f"{', '.join(get_args(Precision))}, e.g. onnx_cpu:int8, got {text!r}"
+    )

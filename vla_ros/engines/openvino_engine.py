@@ -1,0 +1,71 @@
+"""OpenVINO on the CPU: every precision, with matrix units where the CPU has them."""
+
+import sys
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.bundle import GRAPH, WEIGHTS, Bundle
+from vla_ros.engines.graph_file import read_graph
+from vla_ros.engines.memory import check_memory
+from vla_ros.engines.resident import drop_pages
+from vla_ros.errors import EngineError
+
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+COPIES = 1.2
+"""Of the weights: packed ones; those in the file are mapped, and dropped after the first pass."""
+
+
+class OpenVINOEngine:
+    """A compiled model with a fixed number of threads, and one request whose buffers stay."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        """Raises EngineError if OpenVINO is not installed, or refuses the graph."""
+        openvino = _import_openvino()
+        read_graph(bundle)
+        check_memory(bundle, "openvino_cpu", COPIES)
+        self._name = str(bundle.path / GRAPH)
+        self._weights = bundle.path / WEIGHTS
+        self._is_packed = False
+        config = {
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[bundle.manifest.graph.compute],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        try:
+            core = openvino.Core()
+            self._request = core.compile_model(self._name, "CPU", config).create_infer_request()
+        except Exception as error:  # OpenVINO raises RuntimeError and its own, without a common narrower class
+            reason = " ".join(str(error).split())
+            raise EngineError(f"{self._name}: expected a graph that OpenVINO runs, got: {reason}") from error
+
+    def infer(
+        self, pixel_values: NDArray[np.float32], text_embeds: NDArray[np.float32], query_index: int
+    ) -> NDArray[np.float32]:
+        """See `Engine.infer`."""
+        feeds = {
+            "pixel_values": pixel_values,
+            "text_embeds": text_embeds,
+            "query_index": np.array([query_index], np.int64),
+        }
+        try:
+            outputs = self._request.infer(feeds, share_inputs=True)
+        except Exception as error:  # see above
+            raise EngineError(f"{self._name}: expected an answer, got: {' '.join(str(error).split())}") from error
+        if not self._is_packed:
+            self._is_packed = True
+            drop_pages(self._weights)
+        return np.array(outputs[0][0], dtype=np.float32)
+
+
+def _import_openvino() -> ModuleType:
+    # OpenVINO's tools report usage through this package where it can be imported; a robot reports to nobody
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError("engine: expected OpenVINO, got none; pip install openvino") from error
+    module: ModuleType = openvino
+    return module
