@@ -18,7 +18,9 @@ from vla_ros.export import onnx
 from vla_ros.export.graph import PolicyGraph
 from vla_ros.export.linear import find_linear_layers
 from vla_ros.export.lowering import Plan, lower
+from vla_ros.policies.action_head import HeadConfig
 from vla_ros.policies.sequence import place_queries
+from vla_ros.policies.vla_policy import VLAPolicy
 
 MOST_TOKENS = 20
 
@@ -27,7 +29,10 @@ every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 def answers(case: Case) -> tuple[PolicyGraph, list[tuple[Tensor, Tensor, Tensor]], list[Tensor]]:
     """The graph of a policy, its feeds for two prompts, and what the whole policy answered before."""
-    policy, inputs = case.policy(), case.inputs()
+    # a wider head than the other tests have: few neurons may all be dead, and zero equals zero
+    policy = VLAPolicy(case.build(), chunk_size=2, head=HeadConfig(trunk=64, widths=(64, 32))).eval()
+    torch.nn.init.normal_(policy.action_query)
+    inputs = case.inputs()
     start, end = case.image_start, case.image_start + case.image.image_tokens
     inputs.input_ids[1, :start] = inputs.input_ids[0, :start]  # what stands in front of the image never changes
     with torch.no_grad():
@@ -61,18 +66,21 @@ def test_what_stands_behind_the_queries_changes_nothing(case: Case) -> None:
 
 
 @every_case
+@torch.no_grad()
 def test_onnx_runtime_answers_as_torch_does(case: Case, tmp_path: Path) -> None:
-    graph, feeds, expected = answers(case)
+    graph, feeds, _ = answers(case)
     model = onnx.trace(graph, MOST_TOKENS, opset=20)
     lower(model, find_linear_layers(model), Plan(layers={}, smoothing={}))
     onnx.simplify(model)
     ir.save(model, tmp_path / "policy.onnx", external_data="policy.onnx.data")
     session = ort.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
-    for feed, whole in zip(feeds, expected, strict=True):
-        named = {name: value.numpy() for name, value in zip(onnx.INPUTS, feed, strict=True)}
-        (actions,) = session.run(None, named)
-        error = np.linalg.norm(actions[0] - whole.numpy()) / np.linalg.norm(whole.numpy())
-        assert error <= 1e-6
+    got = []
+    for feed in feeds:
+        named = {name: value.detach().numpy() for name, value in zip(onnx.INPUTS, feed, strict=True)}
+        got.append(session.run(None, named)[0][0])
+    # in float64, as torch's own float32 is nearly as far from it as what is tested here
+    exact = torch.stack([graph.double()(pixels.double(), text, place)[0] for pixels, text, place in feeds]).numpy()
+    assert np.linalg.norm(np.stack(got) - exact) <= 1e-6 * np.linalg.norm(exact)
 
 
 @every_case

@@ -49,7 +49,7 @@ def test_what_stands_behind_the_queries_changes_nothing(case: Case) -> None:
     for row in range(BATCH):
         inputs.input_ids[row, inputs.query_index[row] + 1 :] = 7
     after = run(backbone, inputs)
-    # tokens that go to one expert are one matrix product, whose sums round by its size; on the exported graph, where all
+    # tokens that go to one expert are one product, whose sums round by its size; on the exported graph, where all
     # experts run on all tokens, not a bit changes (test/export/test_graph.py)
     is_grouped = "moe" in case.name
     torch.testing.assert_close(after, before, atol=1e-6 if is_grouped else 0, rtol=1e-6 if is_grouped else 0)

@@ -7,12 +7,16 @@ from pathlib import Path
 from vla_ros.bench.inference_rows import COMPILE, Row
 from vla_ros.bundle import GIB, Precision
 from vla_ros.errors import ConfigError
-from vla_ros.policies.size import PolicySize
+from vla_ros.export.random_policy import CHUNK_SIZE
+from vla_ros.policies import registry
+from vla_ros.policies.architecture import fields_of
+from vla_ros.policies.size import measure
+from vla_ros.train.config import PolicyConfig
 
 MEMORY_INFO = Path("/proc/meminfo")
 BYTES: dict[Precision, float] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1.03, "fp8": 4, "int4": 0.65}
 """Of one weight in an engine's memory; 8-bit floats are computed in fp32 on a CPU."""
-TORCH_GIB, COMPILE_GIB, ENGINE_GIB, METER_GIB = 0.8, 1.5, 0.35, 1.2
+TORCH_GIB, COMPILE_GIB, ENGINE_GIB, METER_GIB = 0.6, 0.9, 0.25, 0.8
 """What a process needs besides its weights: libraries, buffers, what a compiler leaves."""
 EXPORT_SHARE, EXPORT_GIB = 1.15, 2.0
 
@@ -29,10 +33,22 @@ class Weights:
     policy: int
     graph: int
 
-    @classmethod
-    def of(cls, size: PolicySize, vocabulary: int, hidden_size: int) -> "Weights":
-        """From a policy's size."""
-        return cls(policy=size.policy, graph=size.policy - vocabulary * hidden_size)
+
+def count_weights(config: PolicyConfig) -> Weights:
+    """Of a policy config, without building anything.
+
+    Raises:
+        ConfigError: it does not give its backbone's sizes, or with a field that the family does not know.
+    """
+    if config.backbone_config is None:
+        raise ConfigError("policy.backbone_config: expected the model's sizes for random weights, got nothing")
+    fields = dict(config.backbone_config)
+    if config.tokenizer_vocabulary is not None:
+        fields["text_config"] = {**fields.get("text_config", {}), "vocab_size": config.tokenizer_vocabulary}
+    with fields_of("policy.backbone_config"):
+        text = registry.family(config.backbone).read_config(fields).get_text_config()
+        total = measure(config.backbone, fields, config.head, CHUNK_SIZE, config.action_queries).policy
+    return Weights(policy=total, graph=total - text.vocab_size * text.hidden_size)
 
 
 def resident_gib(row: Row, weights: Weights) -> float:
@@ -80,16 +96,16 @@ def check_memory(rows: Sequence[Row], weights: Weights, is_exporting: bool, avai
     if is_exporting and export > available_gib:
         raise ConfigError(
             f"bench inference: expected {export:.1f} GiB of free memory to export a policy of "
-            f"{weights.policy / 1e9:.2f} billion weights, got {available_gib:.1f}; take a smaller one of config/policy/, "
-            "or measure a bundle: --bundle"
+            f"{weights.policy / 1e9:.2f} billion weights, got {available_gib:.1f}; take a smaller one of "
+            "config/policy/, or measure a bundle: --bundle"
         )
     needed = needed_gib(rows, weights)
     if needed > available_gib:
         each = ", ".join(f"{row.name} {resident_gib(row, weights):.1f}" for row in rows)
         raise ConfigError(
             f"bench inference: expected {needed:.1f} GiB of free memory for all rows at once ({each}; the meter "
-            f"{METER_GIB:.1f}), got {available_gib:.1f}; stop what else runs, name fewer with --rows, leave torch's out "
-            "with --no-torch, or take a smaller policy of config/policy/"
+            f"{METER_GIB:.1f}), got {available_gib:.1f}; stop what else runs, name fewer with --rows, leave "
+            "torch's out with --no-torch, or take a smaller policy of config/policy/"
         )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from vla_ros.bundle import Precision
+from vla_ros.bundle import GraphInfo, Precision
 from vla_ros.engines.engine import CPU, ENGINES
 from vla_ros.errors import ConfigError
 
@@ -44,7 +44,7 @@ def parse_rows(text: str) -> tuple[Row, ...]:
     """Rows of bundles, separated by commas.
 
     Raises:
-        ConfigError: one is unknown or named twice.
+        ConfigError: one is unknown or named twice, or cannot run.
     """
     rows = tuple(_parse(part.strip()) for part in text.split(","))
     if len(set(rows)) < len(rows):
@@ -65,6 +65,11 @@ def parse_engines(text: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise ConfigError(f"--engines: expected each engine once, got {text}")
     return names
+
+
+def default_engines(graph: GraphInfo) -> tuple[str, ...]:
+    """Both engines for CPUs, where both know the bundle's numbers: ONNX Runtime's has no 16-bit kernels."""
+    return ("onnx_cpu", "openvino_cpu") if graph.compute == "fp32" else ("openvino_cpu",)
 
 
 def _parse(text: str) -> Row:

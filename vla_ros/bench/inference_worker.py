@@ -132,6 +132,7 @@ def _stages(
     stages: dict[str, list[float]] = {
         name: [] for name in ("image", "prompt (new)", "prompt (cached)", "engine", "unnormalize", "all")
     }
+    outputs = np.zeros((runner.contract.chunk_size, 7), np.float32)
     for _ in range(STAGE_REPEATS):
         # another instruction in between is what makes this one new; a space more, where there is no other
         runner.admit_instruction(other if other != frame.instruction else f"{other} ")
@@ -140,7 +141,6 @@ def _stages(
         stages["image"].append(_seconds(lambda: prepare_image(frame.image, runner.contract.image)))
         stages["all"].append(_seconds(lambda: runner.predict(frame)))
         stages["engine"].append(engine.elapsed_s)
-        outputs = np.zeros((runner.contract.chunk_size, 7), np.float32)
         stages["unnormalize"].append(_seconds(lambda: normalizer.unnormalize(outputs)))
     return stages
 
@@ -202,7 +202,7 @@ def load_torch(spec: WorkerSpec) -> Loaded:
 
 
 def _forget_peak() -> None:
-    """The peak from here on: drawing weights in fp32 is no part of running them. Nothing happens where Linux refuses."""
+    """Count the peak from here on, if Linux lets us: drawing weights in fp32 is no part of running them."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

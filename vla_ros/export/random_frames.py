@@ -47,8 +47,8 @@ def _image(random: np.random.Generator, camera: CameraSpec) -> NDArray[np.uint8]
     canvas = _gradient(random, shape) + 30 * _texture(random, shape)[..., None]
     for _ in range(_OBJECTS):
         canvas = _with_object(random, canvas)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), 0.7)
-    noisy = canvas + _NOISE * random.standard_normal(canvas.shape, np.float32)
+    blurred = cv2.GaussianBlur(canvas, (0, 0), 0.7)
+    noisy = blurred + _NOISE * random.standard_normal(blurred.shape, np.float32)
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
