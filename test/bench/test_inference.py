@@ -68,7 +68,7 @@ def measured() -> InferenceBenchmark:
         limits=(LIMITS,) * 3,
         threads=2,
         seed=0,
-        load=(0.0, 1.0),
+        others_cores=0.0,
     )
 
 
@@ -174,8 +174,27 @@ def test_figures_without_their_rows_are_not_measured(measured: InferenceBenchmar
 
 
 def test_a_busy_machine_is_told_of(measured: InferenceBenchmark) -> None:
-    assert "others kept the machine busy" not in inference_report.text(measured)
-    assert "others kept the machine busy: load 5.0 before" in inference_report.text(replace(measured, load=(5.0, 1.0)))
+    assert "other processes used" not in inference_report.text(measured)
+    assert "other processes used 1.5 cores" in inference_report.text(replace(measured, others_cores=1.5))
+
+
+def test_what_others_use_is_counted_without_the_rows_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeWorker(Worker):
+        def __init__(self) -> None:
+            self.seconds = 0.0
+
+        def cpu_s(self) -> float:
+            return self.seconds
+
+    now = {"time": 0.0, "busy": 100.0}
+    monkeypatch.setattr(inference.time, "monotonic", lambda: now["time"])
+    monkeypatch.setattr(inference, "_busy_s", lambda: now["busy"])
+    monkeypatch.setattr(inference.os, "times", lambda: (0.0, 0.0))
+    worker = FakeWorker()
+    clock = inference.Clock([worker])
+    now.update(time=10.0, busy=125.0)
+    worker.seconds = 20.0
+    assert clock.others_cores() == 0.5
 
 
 def test_rows_are_named_by_engine_and_precision() -> None:

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ from vla_ros.bench.roofline import Limits, Work
 from vla_ros.bundle import GIB
 from vla_ros.errors import EngineError
 
+STAT = Path("/proc/stat")
 LOG_LINES = 5
 TIMED_FRAMES = 2
 """Frames 0 and 5 of the reference have the same instruction, the longest; their images take turns."""
@@ -84,7 +86,7 @@ class InferenceBenchmark:
         limits: of the machine, one a round.
         threads: of each row.
         seed: of random weights; None where a bundle was measured.
-        load: the machine's one-minute load before and after, of processes that want a core.
+        others_cores: cores that other processes used meanwhile, in the mean; None where the system does not say.
     """
 
     name: str
@@ -92,7 +94,7 @@ class InferenceBenchmark:
     limits: tuple[Limits, ...]
     threads: int
     seed: int | None
-    load: tuple[float, float]
+    others_cores: float | None
 
     @property
     def best(self) -> Limits:
@@ -213,7 +215,6 @@ def _measure(
     rounds: int,
     seed: int | None,
 ) -> InferenceBenchmark:
-    load_before = os.getloadavg()[0]
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(specs.items(), desc="loading", unit="row"))
         workers: dict[Row, Worker] = {}
@@ -222,7 +223,9 @@ def _measure(
             workers[row] = stack.enter_context(Worker(row.name, spec))
         meter = stack.enter_context(Worker("meter", meter_spec))
         errors = {row: _error(worker, reference) for row, worker in workers.items()}
+        clock = Clock([*workers.values(), meter])
         times_s, limits = _take_turns(workers, meter, timed_frames, rounds)
+        others_cores = clock.others_cores()
         results = tuple(
             RowResult(
                 row=row,
@@ -240,7 +243,7 @@ def _measure(
         limits=tuple(limits),
         threads=meter_spec.threads,
         seed=seed,
-        load=(load_before, os.getloadavg()[0]),
+        others_cores=others_cores,
     )
 
 
@@ -330,6 +333,12 @@ class Worker:
         peak, resident, anonymous = (int(fields[name]) * 1024 / GIB for name in ("VmHWM", "VmRSS", "RssAnon"))
         return Memory(peak=peak, resident=resident, anonymous=anonymous)
 
+    def cpu_s(self) -> float:
+        """Time that cores have worked for it, by Linux [s]."""
+        text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii", errors="replace")
+        user, system = text.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -352,6 +361,35 @@ class Worker:
         lines = self._log.read().strip().splitlines()[-LOG_LINES:]
         killed = f"killed by signal {-code}, for want of memory?" if code < 0 else f"exit status {code}"
         return "; ".join([killed, *(line.strip() for line in lines)])
+
+
+class Clock:
+    """Since it was made: how much of the machine processes other than these and this one used."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self._workers = workers
+        self._started = self._now()
+
+    def others_cores(self) -> float | None:
+        """In the mean, the hypervisor's other guests included; None where the system does not say."""
+        (started, busy, own), (now, busy_now, own_now) = self._started, self._now()
+        if busy is None or busy_now is None:
+            return None
+        return max(0.0, (busy_now - busy) - (own_now - own)) / (now - started)
+
+    def _now(self) -> tuple[float, float | None, float]:
+        """The time, and how long cores have worked, for everybody and for these [s]."""
+        own = sum(worker.cpu_s() for worker in self._workers) + sum(os.times()[:2])
+        return time.monotonic(), _busy_s(), own
+
+
+def _busy_s() -> float | None:
+    try:
+        numbers = STAT.read_text(encoding="ascii").split(maxsplit=9)[1:9]
+    except OSError:
+        return None
+    user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, numbers)
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def _threads_environment(threads: int) -> dict[str, str]:

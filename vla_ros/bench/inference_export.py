@@ -20,7 +20,7 @@ from vla_ros.errors import EngineError
 from vla_ros.export.random_frames import random_frames
 
 REFERENCE = "reference.npz"
-FRAMES, CALIBRATION_FRAMES, REPORT_FRAMES = 10, 16, 5
+FRAMES, CALIBRATION_FRAMES, REPORT_FRAMES = 10, 8, 2
 FRAMES_SEED, CALIBRATION_SEED = 1, 2
 
 

@@ -45,7 +45,7 @@ medians of the rounds' ratios.
 
 example:
   vla-ros bench inference config/policy/qwen3_vl_2b.yaml --json inference.json --plot inference.png
-  vla-ros bench inference config/policy/paligemma.yaml --rows onnx_cpu:int8,openvino_cpu:bf16 --rounds 50
+  vla-ros bench inference config/policy/paligemma_3b_224.yaml --rows onnx_cpu:int8,openvino_cpu:bf16 --rounds 50
   vla-ros bench inference --bundle models/libero-object-tiny --engines onnx_cpu,openvino_cpu
 """
 

@@ -1,17 +1,25 @@
 """Is a policy bundle whole, and does it answer as it did where it was made?
 
-Checks names, sizes and sha256 of every file before anything parses it, the contract against the statistics, and runs
-the golden observation through the engine. Exit code 0 if all holds, 1 with one line per problem otherwise.
+Checks, before anything parses them, that the folder has the bundle's files and no others, that each is a regular file
+with one name, of a sane size and with the manifest's sha256; then the contract against the statistics, the graph's
+inputs and outputs against the contract, that its weights lie in the bundle alone and its operators are ONNX's own. At
+last the engine answers the golden observation, which torch answered when the bundle was made, within the bundle's
+tolerance. Exit code 0 if all holds, 1 with one line for the first problem otherwise.
 
 example:
   vla-ros check models/libero-object-tiny
+  vla-ros check models/my-policy-int8 --engine openvino_cpu
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vla_ros.errors import VlaRosError
+
+if TYPE_CHECKING:
+    from vla_ros.bundle import Bundle
 
 HELP = "verify a policy bundle and run its golden observation"
 
@@ -19,31 +27,78 @@ HELP = "verify a policy bundle and run its golden observation"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("bundle", type=Path, help="the bundle's folder")
-    parser.add_argument("--engine", default="onnx_cpu", help="the engine that answers the golden observation")
+    parser.add_argument("--engine", default="cpu", help="the engine that answers the golden observation (cpu)")
     parser.add_argument("--threads", type=int, default=2, help="its CPU threads (2)")
     parser.add_argument("--json", type=Path, help='write {"ok", "problems"} and the bundle\'s summary to this file')
 
 
 def run(args: argparse.Namespace) -> int:
     """Open the bundle as a robot would."""
+    from vla_ros.bundle import Bundle
+    from vla_ros.engines.engine import resolve
     from vla_ros.engines.policy_runner import PolicyRunner
 
-    report: dict[str, object] = {"ok": True, "problems": []}
+    report: dict[str, Any] = {"ok": True, "problems": []}
     try:
-        runner = PolicyRunner.open(args.bundle, args.engine, args.threads)
-        contract = runner.contract
-        report |= {"bundle_sha256": runner.bundle_sha256, "name": contract.name, "backbone": contract.backbone}
-        print(
-            f"{args.bundle}: ok\n"
-            f"  policy    {contract.name} ({contract.backbone}, recipe {contract.recipe})\n"
-            f"  camera    {contract.camera.name}, {contract.camera.width} x {contract.camera.height}\n"
-            f"  actions   {contract.chunk_size} at {contract.action.control_rate_hz:g} Hz, "
-            f"{contract.action.rotation}, frame {contract.action.frame_id}\n"
-            f"  sha256    {runner.bundle_sha256}"
-        )
+        bundle = Bundle.open(args.bundle)
+        engine = resolve(args.engine, bundle.manifest.graph)
+        runner = PolicyRunner.open(args.bundle, engine, args.threads)
+        error = runner.golden_error(runner.read_golden(bundle))
+        report |= summarize(bundle) | {"engine": engine, "golden_error": [float(value) for value in error]}
+        print(page(bundle, engine, [float(value) for value in error]))
     except VlaRosError as error:
         report = {"ok": False, "problems": [str(error)]}
         print(f"{error}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0 if report["ok"] else 1
+
+
+def summarize(bundle: "Bundle") -> dict[str, Any]:
+    """What `--json` says of a bundle that is whole."""
+    contract, graph = bundle.contract, bundle.manifest.graph
+    return {
+        "bundle_sha256": bundle.sha256,
+        "name": contract.name,
+        "backbone": contract.backbone,
+        "recipe": contract.recipe,
+        "precision": graph.precision,
+        "compute": graph.compute,
+        "buckets": list(graph.buckets),
+        "kept": list(graph.kept),
+        "tolerance": graph.tolerance,
+        "parity": graph.parity,
+        "checkpoint_sha256": graph.checkpoint_sha256,
+        "bytes": {name: entry.size for name, entry in bundle.manifest.files.items()},
+        "tool_versions": bundle.manifest.tool_versions,
+    }
+
+
+def page(bundle: "Bundle", engine: str, golden_error: list[float]) -> str:
+    """One page for people."""
+    contract, graph, files = bundle.contract, bundle.manifest.graph, bundle.manifest.files
+    megabytes = sum(entry.size for entry in files.values()) / 1e6
+    worst = {
+        unit: max(error["worst"] for error in graph.parity["errors"].values() if error["unit"] == unit)
+        for unit in ("mm", "deg")
+    }
+    position, rotation = 1e3 * max(golden_error[:3]), 57.29578 * max(golden_error[3:6])
+    rows = {
+        "policy": f"{contract.name} ({contract.backbone}, recipe {contract.recipe})",
+        "camera": f"{contract.camera.name}, {contract.camera.width} x {contract.camera.height}",
+        "actions": (
+            f"{contract.chunk_size} at {contract.action.control_rate_hz:g} Hz, {contract.action.rotation}, "
+            f"frame {contract.action.frame_id}"
+        ),
+        "weights": f"{graph.precision}, {graph.compute} elsewhere, {len(graph.kept)} layers kept; {megabytes:.1f} MB in all",
+        "text": f"{', '.join(map(str, graph.buckets))} tokens behind the image",
+        "parity": (
+            f"at most {worst['mm']:.3g} mm, {worst['deg']:.3g} deg and {graph.parity['gripper_flips']} of "
+            f"{graph.parity['gripper_values']} gripper values off torch on {graph.parity['frames']} frames; "
+            f"allowed {graph.tolerance['position_mm']:g} mm, {graph.tolerance['rotation_deg']:g} deg"
+        ),
+        "golden": f"{position:.3g} mm and {rotation:.3g} deg off torch on {engine}",
+        "made by": ", ".join(f"{name} {version}" for name, version in bundle.manifest.tool_versions.items()),
+        "sha256": bundle.sha256,
+    }
+    return "\n".join([f"{bundle.path}: ok", *(f"  {name:9} {text}" for name, text in rows.items())])

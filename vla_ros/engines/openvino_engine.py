@@ -2,6 +2,7 @@
 
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from vla_ros.engines.memory import check_memory
 from vla_ros.engines.resident import drop_pages
 from vla_ros.errors import EngineError
 
-PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f32"}
+"""By `compute`. fp16 is stored so and computed in fp32: asked for f16, OpenVINO computes in bf16 on CPUs without it."""
 COPIES = 1.2
 """Of the weights: packed ones; those in the file are mapped, and dropped after the first pass."""
 
@@ -28,18 +30,24 @@ class OpenVINOEngine:
         self._name = str(bundle.path / GRAPH)
         self._weights = bundle.path / WEIGHTS
         self._is_packed = False
-        config = {
+        config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[bundle.manifest.graph.compute],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
-            core = openvino.Core()
-            self._request = core.compile_model(self._name, "CPU", config).create_infer_request()
+            compiled = openvino.Core().compile_model(self._name, "CPU", config)
+            self._request = compiled.create_infer_request()
+            computes = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         except Exception as error:  # OpenVINO raises RuntimeError and its own, without a common narrower class
             reason = " ".join(str(error).split())
             raise EngineError(f"{self._name}: expected a graph that OpenVINO runs, got: {reason}") from error
+        if computes != config["INFERENCE_PRECISION_HINT"]:
+            raise EngineError(
+                f"{self._name}: compute: expected a CPU that computes {config['INFERENCE_PRECISION_HINT']}, got one that "
+                f"computes {computes} instead; export with --precision int8 or fp32"
+            )
 
     def infer(
         self, pixel_values: NDArray[np.float32], text_embeds: NDArray[np.float32], query_index: int

@@ -97,9 +97,13 @@ class PolicyRunner:
         """
         verified = Bundle.open(bundle)
         runner = cls(verified, open_engine(engine, verified, threads))
-        probe = GoldenProbe.from_bytes(verified.read("golden.npz"), str(bundle / "golden.npz"))
-        runner.check_golden(probe, str(bundle / "golden.npz"))
+        runner.check_golden(runner.read_golden(verified), str(bundle / "golden.npz"))
         return runner
+
+    @staticmethod
+    def read_golden(bundle: Bundle) -> GoldenProbe:
+        """Raises BundleError if the bundle's golden observation is none."""
+        return GoldenProbe.from_bytes(bundle.read("golden.npz"), str(bundle.path / "golden.npz"))
 
     def admit_instruction(self, text: str) -> None:
         """Raises ObservationError if the policy cannot be given this instruction."""

@@ -57,7 +57,11 @@ class PolicyParameters:
     """Parameters of policy_node; see each description."""
 
     bundle: str = parameter("policy bundle: a folder, absolute or relative to the working directory")
-    engine: str = parameter("inference engine, e.g. onnx_cpu", default="onnx_cpu")
+    engine: str = parameter(
+        "inference engine: cpu (the fastest on this CPU), onnx_cpu, openvino_cpu, onnx_cuda, onnx_tensorrt, tensorrt or "
+        "tensorrt_rtx",
+        default="cpu",
+    )
     threads: int = parameter("threads of the inference engine", least=1, most=1024, default=1)
     image_timeout_s: float = parameter(
         "frames older than this are refused [s]; not used in lockstep", least=0.001, most=10.0, default=0.2

@@ -1,0 +1,154 @@
+"""What every engine must do, on a bundle of every precision that it runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from test.tiny_policy import INSTRUCTION
+from vla_ros.bundle import Bundle
+from vla_ros.cli import main
+from vla_ros.engines.engine import Engine, open_engine
+from vla_ros.engines.graph_file import read_graph
+from vla_ros.engines.policy_runner import PolicyRunner
+from vla_ros.errors import EngineError
+from vla_ros.export.torch_engine import TorchEngine
+from vla_ros.export.trained import load_run
+from vla_ros.observation import Observation
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "fp8")
+RUNS = [
+    ("onnx_cpu", "fp32"),
+    ("onnx_cpu", "int8"),
+    ("onnx_cpu", "int4"),
+    ("onnx_cpu", "fp8"),
+    *(("openvino_cpu", precision) for precision in PRECISIONS),
+]
+"""16 bits are beyond ONNX Runtime's CPU kernels."""
+
+TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 3e-2, "int8": 5e-2, "int4": 0.5, "fp8": 0.4}
+"""Of the largest output: a few of a format's own steps (2**-11, 2**-8, 1/127, 1/7 and 2**-4), as each layer adds one."""
+
+EXPORT = "precision: {precision}\nblock_size: 8\ncalibration_frames: 8\n"
+LOOSE = "tolerance: {position_mm: 1000.0, rotation_deg: 180.0, gripper_flips: 1.0}\n"
+"""Noise in, noise out: what a policy of four updates does with a metre's tolerance is not at stake here."""
+
+
+@pytest.fixture(scope="session")
+def bundles(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One of every precision."""
+    folder = tmp_path_factory.mktemp("precisions")
+    for precision in PRECISIONS:
+        config = folder / f"{precision}.yaml"
+        config.write_text(EXPORT.format(precision=precision) + LOOSE)
+        arguments = ["--config", str(config), "--output", str(folder / precision), "--frames", "4"]
+        assert main(["export", str(tiny_run), *arguments]) == 0
+    return {precision: folder / precision for precision in PRECISIONS}
+
+
+@pytest.fixture(scope="session")
+def torch_engine(tiny_run: Path) -> TorchEngine:
+    return TorchEngine(load_run(tiny_run)[0], INSTRUCTION)
+
+
+@pytest.fixture
+def feed(bundles: dict[str, Path]) -> tuple[np.ndarray, np.ndarray, int]:
+    """The golden observation, as an engine is given it: what quantisation was not calibrated for it may answer anyhow."""
+    bundle = Bundle.open(bundles["fp32"])
+    recorder = _Recorder()
+    runner = PolicyRunner(bundle, recorder)
+    probe = runner.read_golden(bundle)
+    runner.outputs(Observation(image=probe.image, instruction=probe.instruction, stamp_ns=0))
+    assert recorder.feed is not None
+    return recorder.feed
+
+
+class _Recorder:
+    """Keeps what it is asked."""
+
+    feed: tuple[np.ndarray, np.ndarray, int] | None = None
+
+    def infer(self, pixel_values: np.ndarray, text_embeds: np.ndarray, query_index: int) -> np.ndarray:
+        self.feed = pixel_values, text_embeds, query_index
+        return np.zeros((4, 7), np.float32)
+
+
+@pytest.fixture(scope="session", params=RUNS, ids=" ".join)
+def run(request: pytest.FixtureRequest, bundles: dict[str, Path]) -> tuple[Engine, str]:
+    name, precision = request.param
+    return open_engine(name, Bundle.open(bundles[precision]), threads=1), precision
+
+
+def test_it_answers_as_torch_does(
+    run: tuple[Engine, str], torch_engine: TorchEngine, feed: tuple[np.ndarray, np.ndarray, int]
+) -> None:
+    engine, precision = run
+    expected, got = torch_engine.infer(*feed), engine.infer(*feed)
+    assert got.dtype == np.float32
+    assert got.shape == expected.shape == (4, 7)
+    error = np.abs(got - expected).max() / np.abs(expected).max()
+    assert error <= TOLERANCE[precision]
+
+
+def test_every_bucket_runs_and_padding_changes_next_to_nothing(
+    run: tuple[Engine, str], bundles: dict[str, Path], feed: tuple[np.ndarray, np.ndarray, int]
+) -> None:
+    engine, _ = run
+    pixels, text, query_index = feed
+    longest = Bundle.open(bundles["fp32"]).manifest.graph.buckets[-1]
+    padded = np.concatenate([text, np.zeros((1, longest - text.shape[1], text.shape[2]), np.float32)], axis=1)
+    short, long = engine.infer(pixels, text, query_index), engine.infer(pixels, padded, query_index)
+    assert np.abs(short - long).max() <= 1e-2 * np.abs(short).max()
+
+
+def test_the_same_input_gives_the_same_bits_and_answers_stay(
+    run: tuple[Engine, str], feed: tuple[np.ndarray, np.ndarray, int]
+) -> None:
+    engine, _ = run
+    pixels, text, query_index = feed
+    first = engine.infer(pixels, text, query_index)
+    kept = first.copy()
+    engine.infer(-pixels, text, query_index)
+    np.testing.assert_array_equal(first, kept)  # not a view of a buffer that is written again
+    np.testing.assert_array_equal(engine.infer(pixels, text, query_index), first)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_an_engine_that_cannot_run_a_precision_does_not_open(bundles: dict[str, Path], precision: str) -> None:
+    with pytest.raises(EngineError, match=rf"compute: expected fp32 for onnx_cpu, got {precision}; openvino_cpu runs"):
+        open_engine("onnx_cpu", Bundle.open(bundles[precision]), threads=1)
+
+
+@pytest.mark.parametrize("name", ["onnx_cuda", "onnx_tensorrt"])
+def test_an_engine_that_is_not_here_does_not_open(bundles: dict[str, Path], name: str) -> None:
+    with pytest.raises(EngineError, match=r"expected an ONNX Runtime with \w+, got one with .*CPU.*; pip install"):
+        open_engine(name, Bundle.open(bundles["fp32"]), threads=1)
+
+
+@pytest.mark.parametrize("name", ["onnx_cpu", "openvino_cpu"])
+def test_too_little_memory_is_named_before_anything_is_loaded(
+    bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "meminfo").write_text("MemAvailable: 102400 kB\n")
+    monkeypatch.setattr("vla_ros.engines.memory.MEMORY_INFO", tmp_path / "meminfo")
+    with pytest.raises(EngineError, match=r"expected 0\.2 GiB of free memory for \w+, got 0\.1 GiB; export with fewer"):
+        open_engine(name, Bundle.open(bundles["fp32"]), threads=1)
+
+
+def test_a_quantised_bundle_is_smaller_and_covers_the_vision_encoder(bundles: dict[str, Path]) -> None:
+    opened = {precision: Bundle.open(path) for precision, path in bundles.items()}
+    sizes = {precision: bundle.manifest.files["policy.onnx.data"].size for precision, bundle in opened.items()}
+    assert sizes["int4"] < sizes["int8"] < sizes["fp16"] == sizes["bf16"] < sizes["fp32"]
+    assert set(opened["int8"].manifest.graph.kept) == {
+        *(f"head.trunk.{layer}" for layer in (0, 2)),
+        *(f"head.{part}.{layer}" for part in ("arm", "gripper") for layer in (0, 2, 4)),
+    }
+    quantized = {node.name for node in read_graph(opened["int8"]).graph.node if node.op_type == "QuantizeLinear"}
+    assert any(".visual.blocks." in name for name in quantized)
+
+
+def test_the_golden_observation_is_answered_within_the_bundles_tolerance(bundles: dict[str, Path]) -> None:
+    for path in bundles.values():
+        PolicyRunner.open(path, "cpu", threads=1)
