@@ -15,22 +15,34 @@ are found by --sensitivity layer, and kept in floats by `keep:` of a file in con
 example:
   vla-ros export runs/libero_object_tiny --output models/my-policy
   vla-ros export runs/libero_object_tiny --precision int8 --output models/my-policy-int8 --sensitivity block
-  vla-ros export runs/my_run --config config/export/rtx_fp8.yaml --output models/my-policy-fp8
+  vla-ros export runs/my_run --config config/export/fp8_gpu.yaml --output models/my-policy-fp8
+  vla-ros export --random-weights config/policy/qwen3_vl_2b.yaml --precision int8 --output /tmp/random   # no download
 """
 
 import argparse
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from vla_ros import config as yaml_config
 from vla_ros.bundle import Precision
+
+if TYPE_CHECKING:
+    from vla_ros.export.exporter import Frames
+    from vla_ros.export.trained import TrainedPolicy
 
 HELP = "turn a training run into a policy bundle"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("run", type=Path, help="the output folder of vla-ros train")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("run", type=Path, nargs="?", help="the output folder of vla-ros train")
+    source.add_argument(
+        "--random-weights",
+        type=Path,
+        metavar="CONFIG",
+        help="one of config/policy/ at its real size instead: a policy that means nothing, to measure on",
+    )
     parser.add_argument("--output", type=Path, required=True, help="the bundle's folder; a bundle there is replaced")
     parser.add_argument("--precision", choices=get_args(Precision), help="of the weights (fp32, or as the config says)")
     parser.add_argument("--config", type=Path, help="export config, one of config/export/")
@@ -51,18 +63,14 @@ def _positive(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Export, compare, seal."""
     from vla_ros.export.config import ExportConfig
-    from vla_ros.export.exporter import Frames, export_bundle
-    from vla_ros.export.frames import read_frames
-    from vla_ros.export.trained import load_run
+    from vla_ros.export.exporter import export_bundle
 
     settings = ExportConfig(precision=args.precision or "fp32")
     if args.config is not None:
         settings = yaml_config.load(args.config, ExportConfig)
         settings = yaml_config.override(settings, "--precision", precision=args.precision)
     card = yaml_config.read_text(args.model_card, "Markdown file") if args.model_card else None
-    trained, training = load_run(args.run)
-    calibration, report = read_frames(training, settings.calibration_frames, args.frames)
-    frames = Frames(calibration=calibration, report=report)
+    trained, frames = _read(args, settings.calibration_frames)
     info = export_bundle(trained, frames, settings, args.output, card, args.sensitivity)
     print(
         f"{args.output}: {info.precision}, {info.compute} elsewhere, {len(info.kept)} layers kept, buckets of "
@@ -70,3 +78,22 @@ def run(args: argparse.Namespace) -> int:
         f"look at {args.output / 'parity.html'}, then: vla-ros check {args.output}"
     )
     return 0
+
+
+def _read(args: argparse.Namespace, calibration: int) -> "tuple[TrainedPolicy, Frames]":
+    """The policy and its frames: of a run, or random ones."""
+    from vla_ros.export.exporter import Frames
+
+    if args.random_weights is not None:
+        from vla_ros.export.random_policy import random_frames, random_policy
+        from vla_ros.train.config import PolicyConfig
+
+        policy = random_policy(yaml_config.load(args.random_weights, PolicyConfig), args.random_weights.stem)
+        frames = random_frames(calibration + args.frames)
+        return policy, Frames(calibration=frames[:calibration], report=frames[calibration:])
+    from vla_ros.export.frames import read_frames
+    from vla_ros.export.trained import load_run
+
+    trained, training = load_run(args.run)
+    calibration_frames, report = read_frames(training, calibration, args.frames)
+    return trained, Frames(calibration=calibration_frames, report=report)
