@@ -90,7 +90,9 @@ def page(bundle: "Bundle", engine: str, golden_error: list[float]) -> str:
             f"{contract.chunk_size} at {contract.action.control_rate_hz:g} Hz, {contract.action.rotation}, "
             f"frame {contract.action.frame_id}"
         ),
-        "weights": f"{graph.precision}, {graph.compute} elsewhere, {len(graph.kept)} layers kept; {megabytes:.1f} MB in all",
+        "weights": (
+            f"{graph.precision}, {graph.compute} elsewhere, {len(graph.kept)} layers kept; {megabytes:.1f} MB in all"
+        ),
         "text": f"{', '.join(map(str, graph.buckets))} tokens behind the image",
         "parity": (
             f"at most {worst['mm']:.3g} mm, {worst['deg']:.3g} deg and {graph.parity['gripper_flips']} of "

@@ -89,7 +89,7 @@ def _read(args: argparse.Namespace, calibration: int) -> "tuple[TrainedPolicy, F
         from vla_ros.train.config import PolicyConfig
 
         policy = random_policy(yaml_config.load(args.random_weights, PolicyConfig), args.random_weights.stem)
-        frames = random_frames(calibration + args.frames)
+        frames = random_frames(calibration + args.frames, seed=0)
         return policy, Frames(calibration=frames[:calibration], report=frames[calibration:])
     from vla_ros.export.frames import read_frames
     from vla_ros.export.trained import load_run
