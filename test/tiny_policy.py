@@ -1,5 +1,6 @@
 """A policy of the real architecture, trained for a moment on synthetic demonstrations and exported: a pytest plugin."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from vla_ros import config
+from vla_ros.bundle import MANIFEST, Bundle, parse_manifest, seal
 from vla_ros.data.libero_writer import Recording, write_file
 
 INSTRUCTION = "pick up the alphabet soup and place it in the basket"
@@ -107,6 +109,13 @@ def tiny_bundle(tiny_run: Path) -> Path:
     bundle = tiny_run.parent / "bundle"
     assert main(["export", str(tiny_run), "--output", str(bundle), "--frames", "6"]) == 0
     return bundle
+
+
+def reseal(folder: Path, **changes: object) -> Bundle:
+    """A bundle after somebody changed a file, or what the manifest says of the graph, who knows how to seal it."""
+    graph = parse_manifest(folder / MANIFEST, (folder / MANIFEST).read_bytes()).graph
+    seal(folder, replace(graph, **changes), {})
+    return Bundle.open(folder)
 
 
 @pytest.fixture(scope="session")

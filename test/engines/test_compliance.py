@@ -29,7 +29,7 @@ RUNS = [
 """16 bits are beyond ONNX Runtime's CPU kernels."""
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 3e-2, "int8": 5e-2, "int4": 0.5, "fp8": 0.4}
-"""Of the largest output: a few of a format's own steps (2**-11, 2**-8, 1/127, 1/7 and 2**-4), as each layer adds one."""
+"""Of the largest output: a few of a format's own steps (2**-11, 2**-8, 1/127, 1/7, 2**-4), as each layer adds one."""
 
 EXPORT = "precision: {precision}\nblock_size: 8\ncalibration_frames: 8\n"
 LOOSE = "tolerance: {position_mm: 1000.0, rotation_deg: 180.0, gripper_flips: 1.0}\n"
@@ -55,7 +55,7 @@ def torch_engine(tiny_run: Path) -> TorchEngine:
 
 @pytest.fixture
 def feed(bundles: dict[str, Path]) -> tuple[np.ndarray, np.ndarray, int]:
-    """The golden observation, as an engine is given it: what quantisation was not calibrated for it may answer anyhow."""
+    """The golden observation, as an engine is given it: noise is nothing that quantisation was calibrated for."""
     bundle = Bundle.open(bundles["fp32"])
     recorder = _Recorder()
     runner = PolicyRunner(bundle, recorder)

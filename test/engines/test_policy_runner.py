@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from test.tiny_policy import INSTRUCTION
-from vla_ros.bundle import MANIFEST, parse_manifest, seal
+from test.tiny_policy import INSTRUCTION, reseal
 from vla_ros.engines.policy_runner import GoldenProbe, PolicyRunner
 from vla_ros.errors import BundleError, EngineError, ObservationError
 from vla_ros.observation import Observation
@@ -22,11 +21,6 @@ CPU_ENGINES = ("onnx_cpu", "openvino_cpu")
 @pytest.fixture(params=CPU_ENGINES)
 def runner(request: pytest.FixtureRequest, tiny_bundle: Path) -> PolicyRunner:
     return PolicyRunner.open(tiny_bundle, request.param, threads=1)
-
-
-def reseal(bundle: Path) -> None:
-    """As somebody would who changes a file and knows the format."""
-    seal(bundle, parse_manifest(bundle / MANIFEST, (bundle / MANIFEST).read_bytes()).graph, {})
 
 
 def observe(image: np.ndarray, instruction: str = INSTRUCTION) -> Observation:

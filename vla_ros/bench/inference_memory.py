@@ -16,7 +16,7 @@ from vla_ros.train.config import PolicyConfig
 MEMORY_INFO = Path("/proc/meminfo")
 BYTES: dict[Precision, float] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1.03, "fp8": 4, "int4": 0.65}
 """Of one weight in an engine's memory; 8-bit floats are computed in fp32 on a CPU."""
-TORCH_GIB, COMPILE_GIB, ENGINE_GIB, METER_GIB = 0.6, 0.9, 0.25, 0.8
+TORCH_GIB, COMPILE_GIB, ENGINE_GIB, METER_GIB = 0.6, 0.9, 0.25, 1.0
 """What a process needs besides its weights: libraries, buffers, what a compiler leaves."""
 EXPORT_SHARE, EXPORT_GIB = 1.15, 2.0
 

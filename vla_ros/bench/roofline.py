@@ -23,7 +23,7 @@ from vla_ros.engines.graph_file import read_graph
 
 SIDE = 2048
 """Of the square matrices: 17 billion operations, far more than it takes to start them."""
-BANDWIDTH_BYTES = 256 * 2**20
+BANDWIDTH_BYTES = 512 * 2**20
 """Far more than any cache holds."""
 REPEATS = 3
 CHAIN = 4
