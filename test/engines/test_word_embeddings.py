@@ -25,7 +25,6 @@ def test_embeddings_are_the_policys_own_bit_for_bit(tiny_run: Path, tiny_bundle:
         end = trained.encoder.image_start + trained.contract.image.image_tokens
         every = trained.policy.backbone.word_embeddings.weight.detach().numpy()
         words = every[prompt.input_ids[end : prompt.query_index]]
-        ]
         np.testing.assert_array_equal(text.embeds[0, : len(words)], words)
         np.testing.assert_array_equal(text.embeds[0, text.query_index], trained.policy.action_query[0].detach().numpy())
         assert not text.embeds[0, text.query_index + 1 :].any()
@@ -53,9 +52,7 @@ def test_an_instruction_is_looked_up_once(tiny_bundle: Path, monkeypatch: pytest
 
 def test_buckets_that_the_longest_prompt_does_not_fit_into_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = reseal(Path(shutil.copytree(tiny_bundle, tmp_path / "bundle")), buckets=(10, 20))
-    with pytest.raises(
-        BundleError, match=r"graph\.buckets: expected one of >= \d+ tokens, as .* got 20"
-    ):
+    with pytest.raises(BundleError, match=r"graph\.buckets: expected one of >= \d+ tokens, as .* got 20"):
         WordEmbeddings(bundle, 20)
 
 
