@@ -115,6 +115,14 @@ def test_the_same_input_gives_the_same_bits_and_answers_stay(
     np.testing.assert_array_equal(engine.infer(pixels, text, query_index), first)
 
 
+@pytest.mark.parametrize("name", ["onnx_cpu", "openvino_cpu"])
+def test_two_threads_on_cores_of_their_own_answer_as_one_does(
+    bundles: dict[str, Path], feed: tuple[np.ndarray, np.ndarray, int], name: str
+) -> None:
+    one, two = (open_engine(name, Bundle.open(bundles["fp32"]), threads=threads) for threads in (1, 2))
+    np.testing.assert_allclose(two.infer(*feed), one.infer(*feed), atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_an_engine_that_cannot_run_a_precision_does_not_open(bundles: dict[str, Path], precision: str) -> None:
     with pytest.raises(EngineError, match=rf"compute: expected fp32 for onnx_cpu, got {precision}; openvino_cpu runs"):

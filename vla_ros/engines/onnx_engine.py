@@ -21,6 +21,15 @@ COPIES = 1.15
 """Of the weights: they are packed one by one, and what they were read from is dropped."""
 
 
+def pool_affinities(threads: int) -> str:
+    """A core for each thread beside the caller's, in ONNX Runtime's notation, so that their caches stay theirs.
+
+    Empty where there is none to place, or this process may not use so many cores.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    return ";".join(str(core + 1) for core in cores[1:threads]) if 1 < threads <= len(cores) else ""
+
+
 class _OnnxEngine:
     """A session with a fixed number of threads, on one execution provider and no other.
 
@@ -62,6 +71,8 @@ class _OnnxEngine:
         options.log_severity_level = 3
         # a spinning pool would take the cores from the simulator or the camera driver beside it
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if affinities := pool_affinities(threads):
+            options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
         return options
 
     def provider_options(self, bundle: Bundle) -> dict[str, str]:

@@ -34,6 +34,7 @@ class OpenVINOEngine:
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[bundle.manifest.graph.compute],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": True,
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
@@ -45,8 +46,8 @@ class OpenVINOEngine:
             raise EngineError(f"{self._name}: expected a graph that OpenVINO runs, got: {reason}") from error
         if computes != config["INFERENCE_PRECISION_HINT"]:
             raise EngineError(
-                f"{self._name}: compute: expected a CPU that computes {config['INFERENCE_PRECISION_HINT']}, got one that "
-                f"computes {computes} instead; export with --precision int8 or fp32"
+                f"{self._name}: compute: expected a CPU that computes {config['INFERENCE_PRECISION_HINT']}, "
+                f"got one that computes {computes} instead; export with --precision int8 or fp32"
             )
 
     def infer(
