@@ -58,7 +58,7 @@ class PolicyParameters:
 
     bundle: str = parameter("policy bundle: a folder, absolute or relative to the working directory")
     engine: str = parameter(
-        "inference engine: cpu (the fastest on this CPU), onnx_cpu, openvino_cpu, onnx_cuda, onnx_tensorrt, tensorrt or "
+        "inference engine: cpu (the fastest on this CPU), onnx_cpu, openvino_cpu, onnx_cuda, onnx_tensorrt, tensorrt, "
         "tensorrt_rtx",
         default="cpu",
     )
