@@ -12,6 +12,7 @@ Nothing is parsed before its hash is checked: single flipped bits in a weight fi
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class GraphInfo:
         tolerance: what the errors below, and those on the golden observation, were allowed to be: mm, degrees, and the
             share of gripper values that differ.
         parity: the measured errors against torch in fp32 on real frames; see `export.parity.Parity`.
+        calibration_frames: real frames on which the ranges of quantised layers were found.
         checkpoint_sha256: of the trained weights.
         peak_memory_gib: of the export.
     """
@@ -81,6 +83,7 @@ class GraphInfo:
     tolerance: dict[str, float]
     parity: dict[str, Any]
     checkpoint_sha256: str
+    calibration_frames: int
     peak_memory_gib: float
 
     def __post_init__(self) -> None:
@@ -88,6 +91,8 @@ class GraphInfo:
             raise ValueError(f"buckets: expected ascending numbers >= 1, got {self.buckets}")
         if set(self.tolerance) != TOLERATED:
             raise ValueError(f"tolerance: expected {', '.join(sorted(TOLERATED))}, got {', '.join(self.tolerance)}")
+        if not all(math.isfinite(value) and value >= 0 for value in self.tolerance.values()):
+            raise ValueError(f"tolerance: expected finite numbers >= 0, got {self.tolerance}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +175,8 @@ class Bundle:
             raise BundleError(f"{source}: expected a NumPy array, got: {error}") from error
         is_table = isinstance(table, np.ndarray) and table.ndim == 2 and table.dtype in (np.float16, np.float32)
         if not is_table or len(table) <= self.contract.action_queries:
-            raise BundleError(f"{source}: expected float16 or float32 [words, width], got {table.dtype} {table.shape}")
+            got = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else "an archive of several arrays"
+            raise BundleError(f"{source}: expected float16 or float32 [words, width], got {got}")
         return cast("NDArray[np.floating[Any]]", table)
 
     def read(self, name: str) -> bytes:

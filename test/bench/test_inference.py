@@ -157,19 +157,20 @@ def test_every_figure_is_shown_with_what_it_is_to_reach(measured: InferenceBench
         "speed_up_over_torch_compile_bf16": (4.0, True, "onnx_cpu:int8"),
         "int8_roofline_fraction": (pytest.approx(0.5), False, "onnx_cpu:int8"),
         "lean_resident_gb": (pytest.approx(1.0737, abs=1e-3), True, "onnx_cpu:int8"),
-        "precise_over_int8": (2.0, False, "openvino_cpu:bf16"),
+        "half_max_action_error": (0.01, True, "openvino_cpu:bf16"),
+        "half_over_int8": (2.0, False, "openvino_cpu:bf16"),
     }
     table = inference_report.text(measured)
     assert all(target.what in table for target in targets(measured))
     assert table.count("  missed  ") == 2
-    assert table.count("  reached  ") == 3
+    assert table.count("  reached  ") == 4
 
 
 def test_figures_without_their_rows_are_not_measured(measured: InferenceBenchmark) -> None:
     alone = replace(measured, rows=measured.rows[2:3])
     reached = {target.name: target.is_reached for target in targets(alone)}
     assert reached["speed_up_over_torch_eager_fp32"] is None
-    assert reached["precise_over_int8"] is None
+    assert reached["half_over_int8"] is None
     assert "not measured" in inference_report.text(alone)
 
 

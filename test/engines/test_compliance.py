@@ -7,7 +7,6 @@ import pytest
 
 pytest.importorskip("torch")
 
-from test.tiny_policy import INSTRUCTION
 from vla_ros.bundle import Bundle
 from vla_ros.cli import main
 from vla_ros.engines.engine import Engine, open_engine
@@ -50,7 +49,7 @@ def bundles(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 @pytest.fixture(scope="session")
 def torch_engine(tiny_run: Path) -> TorchEngine:
-    return TorchEngine(load_run(tiny_run)[0], INSTRUCTION)
+    return TorchEngine(load_run(tiny_run)[0])
 
 
 @pytest.fixture

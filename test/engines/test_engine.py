@@ -19,6 +19,7 @@ GRAPH = GraphInfo(
     tolerance={"position_mm": 1.0, "rotation_deg": 1.0, "gripper_flips": 0.0},
     parity={},
     checkpoint_sha256="",
+    calibration_frames=0,
     peak_memory_gib=0.0,
 )
 AMX, VNNI = frozenset({"avx512_vnni", "amx_int8", "amx_bf16"}), frozenset({"avx512_vnni", "avx512_bf16"})

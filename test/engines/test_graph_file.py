@@ -72,6 +72,26 @@ def test_operators_that_need_other_code_are_refused(spoil) -> None:
         read_graph(spoil(edit))
 
 
+def add_branch(model: onnx.ModelProto) -> None:
+    """Operators within operators."""
+    inner = onnx.helper.make_graph([onnx.helper.make_node("Run", [], ["x"], domain="evil.example")], "g", [], [])
+    model.graph.node.append(onnx.helper.make_node("If", ["query_index"], ["y"], then_branch=inner, else_branch=inner))
+
+
+def add_secret(model: onnx.ModelProto) -> None:
+    """A constant whose data lie elsewhere."""
+    tensor = onnx.TensorProto(name="secret", data_type=onnx.TensorProto.UINT8, dims=[4])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/secret")
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["y"], value=tensor))
+
+
+@pytest.mark.parametrize("edit", [add_branch, add_secret])
+def test_what_hides_in_attributes_is_refused(spoil, edit) -> None:
+    with pytest.raises(BundleError, match="expected a number, text or tensor in the graph, got (GRAPH|TENSOR)"):
+        read_graph(spoil(edit))
+
+
 def test_a_graph_of_another_action_space_is_refused(spoil) -> None:
     def edit(model: onnx.ModelProto) -> None:
         model.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 8

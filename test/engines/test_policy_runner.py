@@ -86,6 +86,17 @@ def test_weights_of_another_policy_fail_the_golden_probe(tiny_bundle: Path, tmp_
         PolicyRunner.open(bundle, "onnx_cpu", threads=1)
 
 
+def test_an_inverted_gripper_fails_the_golden_probe(tiny_bundle: Path, runner: PolicyRunner) -> None:
+    probe = GoldenProbe.from_bytes((tiny_bundle / "golden.npz").read_bytes(), "golden.npz")
+    actions = probe.actions.copy()
+    actions[1, 6] = 1 - actions[1, 6]
+    inverted = GoldenProbe(image=probe.image, instruction=probe.instruction, actions=actions)
+    with pytest.raises(
+        EngineError, match=r"golden\.npz: gripper: expected torch's answer within 0 flips, got 1 flips off"
+    ):
+        runner.check_golden(inverted, "golden.npz")
+
+
 def test_the_robots_path_imports_neither_torch_nor_transformers(tiny_bundle: Path) -> None:
     program = (
         "import json, sys\n"

@@ -15,7 +15,8 @@ from test.tiny_policy import write_config  # noqa: E402
 from vla_ros import config  # noqa: E402
 from vla_ros.bundle import Bundle  # noqa: E402
 from vla_ros.cli import main  # noqa: E402
-from vla_ros.export.exporter import load_run, read_observations  # noqa: E402
+from vla_ros.export.frames import read_frames  # noqa: E402
+from vla_ros.export.trained import load_run  # noqa: E402
 from vla_ros.policies.vla_policy import VLAPolicy  # noqa: E402
 from vla_ros.train.build import build_policy  # noqa: E402
 from vla_ros.train.config import TrainConfig  # noqa: E402
@@ -61,10 +62,10 @@ def test_an_imported_policy_answers_as_the_one_it_came_from(upstream_config: Pat
         save_file({name: tensor.contiguous() for name, tensor in their_names(policy).items()}, checkpoint)
     assert main(["import-upstream", str(upstream_config), str(checkpoint)]) == 0
     run = upstream_config.parent / "run"
-    trained = load_run(run)
+    trained, training = load_run(run)
     for name, weight in trained.policy.state_dict().items():
         assert torch.equal(weight, policy.state_dict()[name]), name
-    (observation,) = read_observations(trained.config, 1)
+    _, (observation,) = read_frames(training, calibration=1, report=1)
     assert np.isfinite(trained.predict(observation)).all()
 
 

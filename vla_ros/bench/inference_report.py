@@ -97,7 +97,8 @@ def _targets(measured: InferenceBenchmark) -> str:
 
 def _shown(value: float | None, target: Target) -> str:
     unit = "" if target.unit == "1" else f" {target.unit}"
-    return "-" if value is None else f"{value:.2f}{unit}"
+    digits = 3 if target.unit == "model units" else 2
+    return "-" if value is None else f"{value:.{digits}f}{unit}"
 
 
 def _limit(target: Target) -> str:
@@ -186,36 +187,35 @@ def _is_installed(name: str) -> bool:
 
 
 def plot(measured: InferenceBenchmark, path: Path) -> None:
-    """A bar a row, its median, with a whisker to p99; a black mark where the roofline is."""
+    """A bar a row, its median, with a whisker to p99, cut where it is far off; a red mark where the roofline is."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     ordered = sorted(measured.rows, key=lambda result: -result.median_s)
+    longest_ms = 1e3 * ordered[0].median_s
     figure, axis = pyplot.subplots(figsize=(10, 1.6 + 0.55 * len(ordered)), constrained_layout=True)
     for place, result in enumerate(ordered):
         spread = {name: 1e3 * value for name, value in report.percentiles(result.times_s).items()}
-        color = "tab:gray" if result.row.is_torch else "tab:blue"
-        axis.barh(place, spread["p50"], color=color, alpha=0.8, height=0.6)
-        axis.plot([spread["p50"], spread["p99"]], [place, place], color="black", linewidth=1)
-        axis.plot(spread["p99"], place, marker="|", color="black", markersize=9)
-        least_s = measured.roofline_s(result)
-        share = ""
+        axis.barh(place, spread["p50"], color="silver" if result.row.is_torch else "tab:blue", height=0.6)
+        end = min(spread["p99"], 1.2 * longest_ms)
+        axis.plot([spread["p50"], end], [place, place], color="black", linewidth=1)
+        axis.plot(end, place, marker="|" if end == spread["p99"] else ">", color="black", markersize=7)
+        least_s, share = measured.roofline_s(result), ""
         if least_s is not None:
             axis.plot([1e3 * least_s] * 2, [place - 0.38, place + 0.38], color="tab:red", linewidth=2.5)
-            share = f", {_share(measured.roofline_fraction(result))} of roofline"
-        axis.annotate(
-            f" {spread['p50']:.4g} ms{share}", (spread["p99"], place), va="center", fontsize=9, xytext=(4, 0),
-            textcoords="offset points",
-        )  # fmt: skip
+            share = f"; {_share(measured.roofline_fraction(result))} of roofline"
+        digits = 0 if spread["p50"] >= 100 else 1
+        label = f"{spread['p50']:.{digits}f} ms, p99 {spread['p99']:.{digits}f}{share}"
+        axis.annotate(label, (end, place), va="center", fontsize=9, xytext=(7, 0), textcoords="offset points")
     axis.plot([], [], color="tab:red", linewidth=2.5, label="roofline: the least time on this machine")
     axis.plot([], [], color="black", marker="|", label="p99")
     axis.set_yticks(range(len(ordered)), [result.row.name for result in ordered])
-    axis.set_xlim(0, 1.45e3 * max(report.percentiles(result.times_s)["p99"] for result in ordered))
+    axis.set_xlim(0, 1.8 * longest_ms)
     axis.set_xlabel("one forward pass, observation to model outputs [ms]")
     axis.set_title(f"{measured.name}, {measured.threads} threads, {len(measured.limits)} rounds")
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(loc="upper right")
+    axis.legend(loc="upper right", framealpha=1)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

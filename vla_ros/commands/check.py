@@ -20,6 +20,7 @@ from vla_ros.errors import VlaRosError
 
 if TYPE_CHECKING:
     from vla_ros.bundle import Bundle
+    from vla_ros.engines.policy_runner import PolicyRunner
 
 HELP = "verify a policy bundle and run its golden observation"
 
@@ -28,30 +29,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("bundle", type=Path, help="the bundle's folder")
     parser.add_argument("--engine", default="cpu", help="the engine that answers the golden observation (cpu)")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        help="let torch answer instead, from this folder of vla-ros train: is it the graph or the rest?",
+    )
     parser.add_argument("--threads", type=int, default=2, help="its CPU threads (2)")
     parser.add_argument("--json", type=Path, help='write {"ok", "problems"} and the bundle\'s summary to this file')
 
 
 def run(args: argparse.Namespace) -> int:
     """Open the bundle as a robot would."""
+    from vla_ros.bench.report import check_writable
     from vla_ros.bundle import Bundle
-    from vla_ros.engines.engine import resolve
-    from vla_ros.engines.policy_runner import PolicyRunner
 
+    if args.json:
+        check_writable(args.json, "--json")
     report: dict[str, Any] = {"ok": True, "problems": []}
     try:
         bundle = Bundle.open(args.bundle)
-        engine = resolve(args.engine, bundle.manifest.graph)
-        runner = PolicyRunner.open(args.bundle, engine, args.threads)
-        error = runner.golden_error(runner.read_golden(bundle))
-        report |= summarize(bundle) | {"engine": engine, "golden_error": [float(value) for value in error]}
-        print(page(bundle, engine, [float(value) for value in error]))
+        name, runner = open_runner(bundle, args.engine, args.threads, args.run)
+        probe = runner.read_golden(bundle)
+        runner.check_golden(probe, str(bundle.path / "golden.npz"))
+        error = [float(value) for value in runner.golden_error(probe)]
+        report |= summarize(bundle) | {"engine": name, "golden_error": error}
+        print(page(bundle, name, error))
     except VlaRosError as error:
         report = {"ok": False, "problems": [str(error)]}
         print(f"{error}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0 if report["ok"] else 1
+
+
+def open_runner(bundle: "Bundle", engine: str, threads: int, run: Path | None) -> "tuple[str, PolicyRunner]":
+    """The policy on an engine, or in torch from the run that it was exported from; and the engine's own name."""
+    from vla_ros.engines.engine import open_engine, resolve
+    from vla_ros.engines.policy_runner import PolicyRunner
+
+    if run is not None:
+        from vla_ros.export.torch_engine import open_run
+
+        return "torch", PolicyRunner(bundle, open_run(run, bundle))
+    name = resolve(engine, bundle.manifest.graph)
+    return name, PolicyRunner(bundle, open_engine(name, bundle, threads))
 
 
 def summarize(bundle: "Bundle") -> dict[str, Any]:
@@ -78,10 +99,6 @@ def page(bundle: "Bundle", engine: str, golden_error: list[float]) -> str:
     """One page for people."""
     contract, graph, files = bundle.contract, bundle.manifest.graph, bundle.manifest.files
     megabytes = sum(entry.size for entry in files.values()) / 1e6
-    worst = {
-        unit: max(error["worst"] for error in graph.parity["errors"].values() if error["unit"] == unit)
-        for unit in ("mm", "deg")
-    }
     position, rotation = 1e3 * max(golden_error[:3]), 57.29578 * max(golden_error[3:6])
     rows = {
         "policy": f"{contract.name} ({contract.backbone}, recipe {contract.recipe})",
@@ -94,13 +111,23 @@ def page(bundle: "Bundle", engine: str, golden_error: list[float]) -> str:
             f"{graph.precision}, {graph.compute} elsewhere, {len(graph.kept)} layers kept; {megabytes:.1f} MB in all"
         ),
         "text": f"{', '.join(map(str, graph.buckets))} tokens behind the image",
-        "parity": (
-            f"at most {worst['mm']:.3g} mm, {worst['deg']:.3g} deg and {graph.parity['gripper_flips']} of "
-            f"{graph.parity['gripper_values']} gripper values off torch on {graph.parity['frames']} frames; "
-            f"allowed {graph.tolerance['position_mm']:g} mm, {graph.tolerance['rotation_deg']:g} deg"
-        ),
+        "parity": _parity(bundle),
         "golden": f"{position:.3g} mm and {rotation:.3g} deg off torch on {engine}",
         "made by": ", ".join(f"{name} {version}" for name, version in bundle.manifest.tool_versions.items()),
         "sha256": bundle.sha256,
     }
     return "\n".join([f"{bundle.path}: ok", *(f"  {name:9} {text}" for name, text in rows.items())])
+
+
+def _parity(bundle: "Bundle") -> str:
+    """The measured errors in one line."""
+    from vla_ros import config
+    from vla_ros.export.parity import Parity
+
+    graph = bundle.manifest.graph
+    parity = config.build(graph.parity, Parity, f"{bundle.path / 'manifest.json'}: graph.parity")
+    return (
+        f"at most {parity.worst('mm'):.3g} mm, {parity.worst('deg'):.3g} deg and {parity.gripper_flips} of "
+        f"{parity.gripper_values} gripper values off torch on {parity.frames} frames ({parity.engine}); "
+        f"allowed {graph.tolerance['position_mm']:g} mm, {graph.tolerance['rotation_deg']:g} deg"
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.bundle import Bundle, GraphInfo
+from vla_ros.engines.resident import trim
 from vla_ros.errors import EngineError
 
 
@@ -66,6 +67,7 @@ def open_engine(name: str, bundle: Bundle, threads: int) -> Engine:
     make = cast("Callable[[Bundle, int], Engine]", getattr(import_module(module), cls))
     engine = make(bundle, threads)
     warm_up(engine, bundle)
+    trim()
     return engine
 
 

@@ -24,6 +24,7 @@ def read_graph(bundle: Bundle) -> onnx.ModelProto:
     except Exception as error:  # protobuf's DecodeError, which onnx does not name
         raise BundleError(f"{source}: expected an ONNX graph, got: {' '.join(str(error).split())}") from error
     _check_domains(model, str(source))
+    _check_attributes(model, str(source))
     _check_weights(model, str(source), bundle.manifest.files[WEIGHTS].size)
     _check_shapes(model, str(source), bundle)
     return model
@@ -35,6 +36,21 @@ def _check_domains(model: onnx.ModelProto, source: str) -> None:
         raise BundleError(
             f"{source}: operators: expected ONNX's own, got those of {', '.join(sorted(foreign)) or 'functions'}"
         )
+
+
+def _check_attributes(model: onnx.ModelProto, source: str) -> None:
+    """What we export has no graphs within graphs, and no weights but its initializers."""
+    kinds = onnx.AttributeProto
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            is_tensor = attribute.type == kinds.TENSOR and attribute.t.data_location != onnx.TensorProto.EXTERNAL
+            if not is_tensor and attribute.type not in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS, kinds.STRING):
+                raise BundleError(
+                    f"{source}: {node.name}.{attribute.name}: expected a number, text or tensor in the graph, got "
+                    f"{kinds.AttributeType.Name(attribute.type)} that may hold more"
+                )
+    if model.graph.sparse_initializer or model.training_info:
+        raise BundleError(f"{source}: expected plain initializers, got sparse ones or parts for training")
 
 
 def _check_weights(model: onnx.ModelProto, source: str, size: int) -> None:

@@ -1,5 +1,6 @@
 """ONNX Runtime: on the CPU, or through its CUDA and TensorRT execution providers."""
 
+import hashlib
 import os
 from typing import Any
 
@@ -7,9 +8,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from vla_ros.bundle import GRAPH, Bundle
+from vla_ros.bundle import GRAPH, WEIGHTS, Bundle
 from vla_ros.engines.graph_file import OUTPUT, read_graph
 from vla_ros.engines.memory import check_memory
+from vla_ros.engines.tensorrt_cache import default_folder
 from vla_ros.errors import EngineError
 
 # ONNX Runtime's wheels report usage to their maker unless told not to before the import; a robot reports to nobody
@@ -125,7 +127,8 @@ class OnnxCpuEngine(_OnnxEngine):
 
     def prepare(self, model: onnx.ModelProto) -> None:
         """Signed integers of inputs become unsigned ones around 128: the same numbers, five times as fast on x86."""
-        zeros = {node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+        rounding = [node for node in model.graph.node if node.op_type == "QuantizeLinear" and len(node.input) > 2]
+        zeros = {node.input[2] for node in rounding}
         is_signed = {
             tensor.name: tensor
             for tensor in model.graph.initializer
@@ -133,26 +136,39 @@ class OnnxCpuEngine(_OnnxEngine):
         }
         for name, tensor in is_signed.items():
             tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(128, np.uint8), name))
-        quantized = {
-            node.output[0]
-            for node in model.graph.node
-            if node.op_type == "QuantizeLinear" and node.input[2] in is_signed
-        }
+        quantized = {node.output[0] for node in rounding if node.input[2] in is_signed}
         for value in model.graph.value_info:
             if value.name in quantized:
                 value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
 
 
 class OnnxCudaEngine(_OnnxEngine):
-    """On an NVIDIA GPU, with no node left to the CPU. Not run by this project's tests: no GPU was at hand."""
+    """On an NVIDIA GPU, with no node left to the CPU. Not run by this project's tests: no GPU was at hand.
+
+    Every prompt is filled up to the longest bucket: with all shapes fixed, no position or mask is computed on the CPU.
+    """
 
     provider = "CUDAExecutionProvider"
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        """See `_OnnxEngine`."""
+        self._tokens = bundle.manifest.graph.buckets[-1]
+        super().__init__(bundle, threads)
 
     def options(self, threads: int) -> Any:
         """No silent way back to the CPU."""
         options = super().options(threads)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.add_free_dimension_override_by_name("tokens", self._tokens)
         return options
+
+    def infer(
+        self, pixel_values: NDArray[np.float32], text_embeds: NDArray[np.float32], query_index: int
+    ) -> NDArray[np.float32]:
+        """See `Engine.infer`; what stands behind the queries changes nothing."""
+        filled = np.zeros((1, self._tokens, text_embeds.shape[2]), np.float32)
+        filled[:, : text_embeds.shape[1]] = text_embeds
+        return super().infer(pixel_values, filled, query_index)
 
 
 class OnnxTensorRTEngine(OnnxCudaEngine):
@@ -161,20 +177,8 @@ class OnnxTensorRTEngine(OnnxCudaEngine):
     provider = "TensorrtExecutionProvider"
 
     def provider_options(self, bundle: Bundle) -> dict[str, str]:
-        """Engines are cached by the graph's hash, and fixed shapes are one profile from the least to the largest."""
-        buckets = bundle.manifest.graph.buckets
-        cache = os.path.expanduser("~/.cache/vla_ros/onnx_tensorrt/" + bundle.manifest.files[GRAPH].sha256[:32])
-        image = bundle.contract.image
-        features = 3 * image.temporal_patch_size * image.patch_size_px**2
-
-        def shapes(tokens: int) -> str:
-            text = f"text_embeds:1x{tokens}x{bundle.embedding_width}"
-            return f"pixel_values:1x{image.patches_per_side**2}x{features},{text},query_index:1"
-
-        return {
-            "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": cache,
-            "trt_profile_min_shapes": shapes(buckets[0]),
-            "trt_profile_opt_shapes": shapes(buckets[-1]),
-            "trt_profile_max_shapes": shapes(buckets[-1]),
-        }
+        """Engines are kept by all that they depend on; the provider itself adds the GPU and TensorRT's version."""
+        files = bundle.manifest.files
+        parts = (files[GRAPH].sha256, files[WEIGHTS].sha256, str(self._tokens), ort.__version__)
+        key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
+        return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(default_folder() / "onnxruntime" / key)}

@@ -15,8 +15,8 @@ from vla_ros.errors import EngineError
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f32"}
 """By `compute`. fp16 is stored so and computed in fp32: asked for f16, OpenVINO computes in bf16 on CPUs without it."""
-COPIES = 1.2
-"""Of the weights: packed ones; those in the file are mapped, and dropped after the first pass."""
+COPIES = {"fp32": 1.2, "bf16": 1.2, "fp16": 4.2}
+"""Of the weights, by `compute`: packed ones, and of fp16 those in fp32 before; mapped ones are dropped after a pass."""
 
 
 class OpenVINOEngine:
@@ -26,7 +26,7 @@ class OpenVINOEngine:
         """Raises EngineError if OpenVINO is not installed, or refuses the graph."""
         openvino = _import_openvino()
         read_graph(bundle)
-        check_memory(bundle, "openvino_cpu", COPIES)
+        check_memory(bundle, "openvino_cpu", COPIES[bundle.manifest.graph.compute])
         self._name = str(bundle.path / GRAPH)
         self._weights = bundle.path / WEIGHTS
         self._is_packed = False

@@ -1,4 +1,4 @@
-"""Memory that a process holds only because it once read a file."""
+"""Memory that a process holds only because it once read or built something."""
 
 import ctypes
 import re
@@ -6,7 +6,14 @@ from pathlib import Path
 
 MADV_DONTNEED = 4
 MAPS = Path("/proc/self/maps")
-_LINE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r--p \S+ \S+ \S+\s+(.*)$", re.MULTILINE)
+_LINE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r--[ps] \S+ \S+ \S+\s+(.*)$", re.MULTILINE)
+
+
+def trim() -> None:
+    """Give freed memory back to the system: the allocator keeps what a graph was parsed and optimised in."""
+    trim_heap = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim_heap is not None:
+        trim_heap(0)
 
 
 def drop_pages(path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vla_ros.bundle import Compute, Precision
 from vla_ros.config import check_numbers
-from vla_ros.engines.engine import CPU
+from vla_ros.engines.engine import CPU, ENGINES
 from vla_ros.export.parity import TOLERANCES, Tolerance
 
 COMPUTE: dict[Precision, Compute] = {"fp16": "fp16", "bf16": "bf16"}
@@ -49,6 +49,8 @@ class ExportConfig:
             raise ValueError(f"compute: expected {self.precision}, as that is the precision, got {self.compute}")
         if self.precision == "fp32" and self.compute not in (None, "fp32"):
             raise ValueError(f"compute: expected fp32, as that is the precision, got {self.compute}")
+        if self.engine not in (CPU, *ENGINES):
+            raise ValueError(f"engine: expected one of {', '.join((CPU, *ENGINES))}, got {self.engine!r}")
         if self.buckets is not None:
             check_numbers(self, "buckets", least=1)
 

@@ -3,12 +3,9 @@
 import gc
 import platform
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -18,12 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vla_ros import bundle, config
+from vla_ros.action import ARM_DIM
 from vla_ros.bundle import GRAPH, WEIGHTS, Bundle, GraphInfo
 from vla_ros.engines.engine import open_engine, resolve
 from vla_ros.engines.policy_runner import GoldenProbe, PolicyRunner
-from vla_ros.errors import BundleError
+from vla_ros.errors import ConfigError, EngineError
 from vla_ros.export import onnx, parity, parity_page
-from vla_ros.export.calibration import observe
+from vla_ros.export.calibration import Feed, observe
 from vla_ros.export.config import MOST_BUCKETS, ExportConfig
 from vla_ros.export.embeddings import write_embeddings
 from vla_ros.export.graph import PolicyGraph
@@ -32,6 +30,7 @@ from vla_ros.export.lowering import Plan, lower
 from vla_ros.export.parity import Parity
 from vla_ros.export.planning import FLOATS, make_plan
 from vla_ros.export.sensitivity import Sensitivity, sweep
+from vla_ros.export.staging import check_replaceable, staging
 from vla_ros.export.trained import TrainedPolicy
 from vla_ros.observation import Observation
 
@@ -79,18 +78,17 @@ def export_bundle(
     Raises:
         EngineError: the graph answers otherwise than torch by more than the tolerance; nothing is written.
         BundleError: `output` exists and is no bundle.
-        ConfigError: a bucket is too short, or a pattern of `keep` matches no layer.
+        ConfigError: a bucket fits no prompt, a pattern of `keep` no layer, or a sweep no precision.
     """
-    if output.exists() and not (output / bundle.MANIFEST).is_file():
-        raise BundleError(f"{output}: expected a policy bundle or nothing, got another folder")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    if sensitivity is not None and settings.precision in FLOATS:
+        raise ConfigError(f"--sensitivity: expected int8, int4 or fp8, got {settings.precision}, which rounds no layer")
+    buckets = choose_buckets(trained, frames, settings)
+    check_replaceable(output)
     reference = _ask_torch(trained, frames.report)
-    with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
-        staged = Path(temporary)
+    with staging(output) as staged:
         _write_companions(trained, reference.golden, card, staged)
         half = np.float32 if settings.precision == "fp32" else np.float16
         write_embeddings(trained.policy, staged / bundle.EMBEDDINGS, half)
-        buckets = choose_buckets(trained, frames, settings)
         kept, found = _write_graph(trained, frames, settings, buckets, staged, sensitivity)
         info = GraphInfo(
             precision=settings.precision,
@@ -100,10 +98,10 @@ def export_bundle(
             tolerance=asdict(settings.allowed),
             parity={},
             checkpoint_sha256=trained.checkpoint_sha256,
-            peak_memory_gib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+            calibration_frames=0 if settings.precision in FLOATS else len(frames.calibration),
+            peak_memory_gib=0.0,
         )
         info = _prove(trained, frames.report, reference, settings, info, staged, found)
-        _replace(staged, output)
     return info
 
 
@@ -111,10 +109,12 @@ def choose_buckets(trained: TrainedPolicy, frames: Frames, settings: ExportConfi
     """The lengths of text that the bundle runs: each instruction's own, and the longest that the prompt allows.
 
     Raises:
-        ConfigError: the longest bucket of the config is too short for the prompt.
+        ConfigError: a bucket of the config is longer than any prompt, or too short for the ActionQueries.
     """
-    longest = trained.longest_text
+    longest, queries = trained.longest_text, trained.contract.action_queries
     if settings.buckets is not None:
+        if not queries <= min(settings.buckets) <= max(settings.buckets) <= longest:
+            raise ConfigError(f"buckets: expected {queries} to {longest} tokens, got {settings.buckets}")
         return tuple(sorted({*settings.buckets, longest}))
     instructions = {frame.instruction for frame in (*frames.calibration, *frames.report)}
     lengths = sorted({trained.text_length(text) for text in instructions} - {longest})
@@ -128,10 +128,10 @@ def _ask_torch(trained: TrainedPolicy, observations: list[Observation]) -> Refer
     bar = tqdm(observations, desc="asking torch", unit="frame")
     outputs = np.stack([trained.outputs(observation) for observation in bar])
     actions = trained.unnormalize(outputs)
-    middle = len(observations) // 2
-    golden = GoldenProbe(
-        image=observations[middle].image, instruction=observations[middle].instruction, actions=actions[middle]
-    )
+    # the gripper that is nearest to changing its mind stands farthest from it here: no engine's rounding may flip it
+    clearest = int(np.abs(outputs[..., ARM_DIM]).min(axis=1).argmax())
+    chosen = observations[clearest]
+    golden = GoldenProbe(image=chosen.image, instruction=chosen.instruction, actions=actions[clearest])
     return Reference(outputs=outputs, actions=actions, golden=golden)
 
 
@@ -154,20 +154,21 @@ def _write_graph(
 ) -> tuple[tuple[str, ...], Sensitivity | None]:
     """`policy.onnx` with its weights; the names of layers that are kept though others are quantised, and the sweep."""
     feeds = [trained.feed(frame) for frame in tqdm(frames.calibration, desc="embedding", unit="frame", leave=False)]
-    graph = PolicyGraph(trained.policy, trained.prefix_ids(frames.report[0].instruction))
+    graph = PolicyGraph(trained.policy, trained.prefix_ids())
     is_float = settings.precision in FLOATS
     seen = None if is_float else observe(graph, tqdm(feeds, desc="calibrating", unit="frame"))
     graph.to(DTYPES[settings.compute_dtype])
-    with _said("tracing the graph"):
-        model = onnx.trace(graph, buckets[-1], settings.opset)
+    _check_finite(graph, feeds[0], settings)
+    print("tracing the graph ...", flush=True)
+    model = onnx.trace(graph, buckets[-1], settings.opset)
     layers = find_linear_layers(model)
     plan = Plan(layers={}, smoothing={}) if seen is None else make_plan(layers, seen, settings)
     found = None
-    if sensitivity is not None and not is_float:
+    if sensitivity is not None:
         found = sweep(graph, layers, plan, feeds[:SWEEP_FRAMES], trained.unnormalize, sensitivity)
-    with _said("simplifying it"):
-        lower(model, layers, plan)
-        onnx.simplify(model)
+    print("simplifying it ...", flush=True)
+    lower(model, layers, plan)
+    onnx.simplify(model)
     save(model, staged)
     kept = () if is_float else tuple(layer.name for layer in layers if layer.name not in plan.layers)
     return kept, found
@@ -177,7 +178,7 @@ def save(model: ir.Model, folder: Path) -> None:
     """`policy.onnx` and `policy.onnx.data`; weights are computed and written one by one."""
     total = sum(value.const_value is not None for value in model.graph.initializers.values())
     with tqdm(total=total, desc="writing weights", unit="tensor") as bar:
-        # every initializer goes into the file beside the graph, so that engines map it and never copy it
+        # but for tiny ones, initializers go into the file beside the graph, which engines map
         ir.save(model, folder / GRAPH, external_data=WEIGHTS, callback=lambda *_: bar.update())
     (folder / WEIGHTS).touch()
 
@@ -206,11 +207,14 @@ def _prove(
     bar = tqdm(observations, desc=f"asking {engine}", unit="frame")
     outputs = np.stack([runner.outputs(observation) for observation in bar])
     actions = trained.unnormalize(outputs)
-    measured = Parity.measure(reference.outputs, outputs, reference.actions, actions, engine)
+    # OpenVINO stores fp16 and computes fp32: what a GPU's own fp16 would add is not in these figures
+    label = f"{engine}, computing in fp32" if (engine, info.compute) == ("openvino_cpu", "fp16") else engine
+    measured = Parity.measure(reference.outputs, outputs, reference.actions, actions, label)
     print(parity.table(measured))
     mend = "" if settings.precision in FLOATS else parity.KEEP_LAYERS
     parity.check(measured, settings.allowed, GRAPH, mend)
-    info = replace(info, parity=asdict(measured))
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    info = replace(info, parity=asdict(measured), peak_memory_gib=round(peak_gib, 2))
     html = parity_page.page(
         measured,
         settings.allowed,
@@ -229,18 +233,17 @@ def _prove(
     return info
 
 
-def _replace(staged: Path, output: Path) -> None:
-    output.mkdir(exist_ok=True)
-    # the manifest last: until then the old one, if any, refuses the mixture
-    for name in (*bundle.REQUIRED_FILES, bundle.MANIFEST):
-        (staged / name).replace(output / name)
+@torch.no_grad()
+def _check_finite(graph: PolicyGraph, feed: Feed, settings: ExportConfig) -> None:
+    """float16 ends at 65504, and an engine that computes in more bits for the report would not show it.
 
-
-@contextmanager
-def _said(what: str) -> Iterator[None]:
-    """A line for work that cannot tell how far it is."""
-    print(f"{what} ...", flush=True)
-    yield
+    Raises:
+        EngineError: an answer is not finite.
+    """
+    if settings.compute_dtype == "fp16" and not bool(torch.isfinite(graph(*feed)).all()):
+        raise EngineError(
+            "compute: expected finite answers in fp16, got others; export with bf16, which reaches as far as fp32"
+        )
 
 
 def describe(trained: TrainedPolicy) -> str:

@@ -10,17 +10,21 @@ from vla_ros.train.config import TrainConfig
 
 
 def read_frames(settings: TrainConfig, calibration: int, report: int) -> tuple[list[Observation], list[Observation]]:
-    """Frames for calibration and for the report, each spread evenly over the data.
+    """Frames for calibration and for the report, each spread evenly over the data; none is both.
 
-    None is both, unless the data set has no more frames than the report wants.
+    Of a data set that has fewer, both get their share, and it is said.
     """
     # what is bad was refused by training, or left out
     found = scan(settings.data.source.open(), skip_bad=True, show_progress=False)
     windows = Windows(found.episodes, settings.chunk_size)
+    wanted = calibration + report
+    if len(windows) < wanted:
+        report = max(1, len(windows) * report // wanted)
+        calibration = len(windows) - report
+        print(f"the data have {len(windows)} frames, not {wanted}: {calibration} to calibrate, {report} to report on")
     every = np.arange(len(windows))
     reported = _spread(every, report)
-    rest = np.setdiff1d(every, reported)
-    return _take(windows, _spread(rest if len(rest) else every, calibration)), _take(windows, reported)
+    return _take(windows, _spread(np.setdiff1d(every, reported), calibration)), _take(windows, reported)
 
 
 def _spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:

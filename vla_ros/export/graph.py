@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from vla_ros.policies.experts import widen_experts
 from vla_ros.policies.vla_policy import VLAPolicy
-from vla_ros.processing.prompt import PromptEncoder
 
 
 class PolicyGraph(nn.Module):
@@ -43,8 +42,3 @@ class PolicyGraph(nn.Module):
         places = first + torch.arange(len(weights), device=first.device)
         states = hidden.index_select(1, places)
         return self.policy.head(states.flatten(1)).float()
-
-
-def prefix_ids(encoder: PromptEncoder, instruction: str) -> list[int]:
-    """The ids in front of the image, the same for every instruction."""
-    return encoder.encode(instruction).input_ids[: encoder.image_start].tolist()

@@ -103,12 +103,16 @@ class _Lowering:
     def _divide(self, value: ir.Value, group: list[LinearLayer], factors: Tensor) -> ir.Value:
         """The value with each channel divided: inside of the norm in front where nothing else reads that."""
         producer = value.producer()
-        if producer is not None and len(value.uses()) == len(group) and self._divide_norm(producer, factors):
+        if (
+            producer is not None
+            and len(value.uses()) == len(group)
+            and self._divide_norm(producer, group[0].name, factors)
+        ):
             return value
         inverse = self._constant(f"{group[0].name}/smoothing", 1 / factors, value.dtype)
         return self._insert(group[0].node, "Mul", [value, inverse], f"{group[0].name}/smooth", value)
 
-    def _divide_norm(self, node: ir.Node, factors: Tensor) -> bool:
+    def _divide_norm(self, node: ir.Node, name: str, factors: Tensor) -> bool:
         """Divide a norm's weights (of an RMSNorm its last product's, of a LayerNormalization both), if it is one."""
         first = {"Mul": 0, "LayerNormalization": 1}.get(node.op_type)
         if first is None:
@@ -120,7 +124,7 @@ class _Lowering:
         ]
         for place, value in places:
             scaled = torch_tensor(value).float() / factors
-            node.replace_input_with(place, self._constant(f"{value.name}/smooth", scaled, value.dtype))
+            node.replace_input_with(place, self._constant(f"{name}/norm_{place}", scaled, value.dtype))
         return bool(places)
 
     def _quantize(self, value: ir.Value, layer: LinearLayer, dtype: ir.DataType, scale: float) -> ir.Value:

@@ -35,6 +35,8 @@ def make_plan(layers: list[LinearLayer], seen: Observer, config: ExportConfig) -
     if config.precision in FLOATS:
         return plan
     kept = _kept(layers, config.keep)
+    # both are in the order of running; a layer more or less would give every later one another's ranges
+    assert [len(peak) for peak in seen.peaks] == [layer.shape[0] for layer in layers]
     numbers = {layer.name: number for number, layer in enumerate(layers)}
     for group in groups_by_input(layers):
         chosen = [layer for layer in group if layer.name not in kept]

@@ -39,12 +39,14 @@ class QuantizedWeight:
 
 def to_int8(weight: Tensor) -> QuantizedWeight:
     """One scale per output, from its largest weight."""
+    weight = weight.float()
     scale = _positive(weight.abs().amax(0) / INT8_MOST)
     return QuantizedWeight((weight / scale).round().clamp(-INT8_MOST, INT8_MOST).to(torch.int8), scale)
 
 
 def to_fp8(weight: Tensor) -> QuantizedWeight:
     """E4M3, one scale per output, from its largest weight."""
+    weight = weight.float()
     scale = _positive(weight.abs().amax(0) / FP8_MOST)
     return QuantizedWeight((weight / scale).clamp(-FP8_MOST, FP8_MOST).to(torch.float8_e4m3fn), scale)
 
@@ -56,7 +58,7 @@ def to_int4(weight: Tensor, power: Tensor, block_size: int) -> QuantizedWeight:
         power: sum of squares of each input on the calibration frames [inputs]: what an error in its weight costs.
         block_size: divides the inputs.
     """
-    blocks = weight.unflatten(0, (-1, block_size))
+    blocks = weight.float().unflatten(0, (-1, block_size))  # sums of squares of powers leave float16's range
     cost = power.unflatten(0, (-1, block_size))[..., None]
     largest = _positive(blocks.abs().amax(1, keepdim=True) / INT4_MOST)
     best = torch.full_like(largest, torch.inf)

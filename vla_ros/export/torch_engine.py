@@ -15,9 +15,9 @@ from vla_ros.export.trained import TrainedPolicy, load_run
 class TorchEngine:
     """The exported graph, run by torch in fp32 from the weights that were trained."""
 
-    def __init__(self, trained: TrainedPolicy, instruction: str) -> None:
-        """Use up a policy, as `export_bundle` does; `instruction` is any that it can read."""
-        self._graph = PolicyGraph(trained.policy, trained.prefix_ids(instruction)).eval()
+    def __init__(self, trained: TrainedPolicy) -> None:
+        """Use up a policy, as `export_bundle` does."""
+        self._graph = PolicyGraph(trained.policy, trained.prefix_ids()).eval()
 
     @torch.no_grad()
     def infer(
@@ -29,7 +29,7 @@ class TorchEngine:
         return output
 
 
-def open_run(run: Path, bundle: Bundle, instruction: str) -> TorchEngine:
+def open_run(run: Path, bundle: Bundle) -> TorchEngine:
     """Torch's engine for a bundle, from the run that it was exported from.
 
     Raises:
@@ -42,4 +42,4 @@ def open_run(run: Path, bundle: Bundle, instruction: str) -> TorchEngine:
         raise EngineError(
             f"{run}: expected the checkpoint {expected} that {bundle.path} was made of, got {trained.checkpoint_sha256}"
         )
-    return TorchEngine(trained, instruction)
+    return TorchEngine(trained)

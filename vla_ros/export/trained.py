@@ -62,9 +62,10 @@ class TrainedPolicy:
         """`outputs` in SI units."""
         return self.unnormalize(self.outputs(observation))
 
-    def prefix_ids(self, instruction: str) -> list[int]:
+    def prefix_ids(self) -> list[int]:
         """The ids in front of the image, which are the same for every instruction."""
-        return self.encoder.encode(instruction).input_ids[: self.encoder.image_start].tolist()
+        ids: list[int] = self.encoder.encode("move").input_ids[: self.encoder.image_start].tolist()
+        return ids
 
     def text_length(self, instruction: str) -> int:
         """Tokens behind the image, ActionQueries included."""

@@ -1,6 +1,5 @@
 """The one decision how attention is computed, for every tower of every family."""
 
-from contextlib import ContextDecorator
 from typing import Any, ClassVar
 
 import torch
@@ -69,7 +68,7 @@ def causal_mask(embeds: Tensor, past: int = 0) -> Tensor | None:
     return None if _is_fused(embeds) else _lower_triangle(embeds, past)
 
 
-class PrefixRecorder(ContextDecorator):
+class PrefixRecorder:
     """While it is entered, every attention keeps its keys and values, and puts them in front of all later ones."""
 
     is_active: ClassVar = False

@@ -57,6 +57,7 @@ class Backbone(nn.Module, ABC):
         self.layout = layout
         self.hidden_size = model.config.get_text_config().hidden_size
         self._recomputes = False
+        self._keeps_prefix = False
 
     @classmethod
     def from_config(cls, config: dict[str, Any], layout: Layout) -> Self:
@@ -110,6 +111,7 @@ class Backbone(nn.Module, ABC):
 
     def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
         """`hidden_states` of a sequence of embeddings [batch, tokens, hidden_size]; the image goes to its place."""
+        assert not self._keeps_prefix, "layers that keep the prefix would read it twice"
         image_embeds, added = self.encode_image(pixel_values)
         return self.decode(place_image(embeds, image_embeds, self.layout.image_start), added)
 
@@ -118,13 +120,14 @@ class Backbone(nn.Module, ABC):
         """Compute what stands in front of the image once and for all: each layer keeps its keys and values.
 
         Attention is causal there, so they depend on neither image nor instruction. From then on only `run_behind`
-        gives right answers.
+        answers.
 
         Args:
             embeds: [1, layout.image_start, hidden_size].
         """
         with PrefixRecorder():
             self.decode(embeds, [])
+        self._keeps_prefix = True
 
     def run_behind(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
         """Last hidden states of image and text alone, behind the prefix that `keep_prefix` computed.
