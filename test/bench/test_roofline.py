@@ -34,7 +34,7 @@ def test_the_graph_is_counted_as_torch_counts_it(bundle: Bundle) -> None:
     trained = random_policy(load(CONFIG, PolicyConfig))
     frame = random_frames(1, seed=0)[0]
     pixels, text, query = trained.feed(frame)
-    graph = PolicyGraph(trained.policy, trained.prefix_ids(frame.instruction))
+    graph = PolicyGraph(trained.policy, trained.prefix_ids())
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         graph(pixels, text, query)
     work = graph_work(bundle, text.shape[1])

@@ -88,7 +88,7 @@ def add_secret(model: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize("edit", [add_branch, add_secret])
 def test_what_hides_in_attributes_is_refused(spoil, edit) -> None:
-    with pytest.raises(BundleError, match="expected a number, text or tensor in the graph, got (GRAPH|TENSOR)"):
+    with pytest.raises(BundleError, match=r"expected a number, text or tensor in the graph, got (GRAPH|TENSOR)"):
         read_graph(spoil(edit))
 
 

@@ -91,9 +91,7 @@ def test_an_inverted_gripper_fails_the_golden_probe(tiny_bundle: Path, runner: P
     actions = probe.actions.copy()
     actions[1, 6] = 1 - actions[1, 6]
     inverted = GoldenProbe(image=probe.image, instruction=probe.instruction, actions=actions)
-    with pytest.raises(
-        EngineError, match=r"golden\.npz: gripper: expected torch's answer within 0 flips, got 1 flips off"
-    ):
+    with pytest.raises(EngineError, match=r"golden\.npz: gripper: expected .* within 0 flips, got 1 flips off"):
         runner.check_golden(inverted, "golden.npz")
 
 

@@ -40,7 +40,7 @@ def test_an_export_that_fails_leaves_the_old_one_and_nothing_else(output: Path) 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_one(output: Path) -> None:
     with (
-        pytest.raises(BundleError, match=r"bundle: expected to write the bundle, got: .*No space left"),
+        pytest.raises(BundleError, match=r"expected to write the bundle, got: .*No space left"),
         staging(output),
     ):
         raise OSError(28, "No space left on device")

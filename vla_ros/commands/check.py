@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run",
         type=Path,
-        help="let torch answer instead, from this folder of vla-ros train: is it the graph or the rest?",
+        help="let torch answer, from the folder of vla-ros train: is it the graph, or the rest?",
     )
     parser.add_argument("--threads", type=int, default=2, help="its CPU threads (2)")
     parser.add_argument("--json", type=Path, help='write {"ok", "problems"} and the bundle\'s summary to this file')

@@ -33,6 +33,7 @@ from vla_ros.export.sensitivity import Sensitivity, sweep
 from vla_ros.export.staging import check_replaceable, staging
 from vla_ros.export.trained import TrainedPolicy
 from vla_ros.observation import Observation
+from vla_ros.policies.vla_policy import VLAPolicy
 
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "tokenizers", "numpy")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -101,8 +102,7 @@ def export_bundle(
             calibration_frames=0 if settings.precision in FLOATS else len(frames.calibration),
             peak_memory_gib=0.0,
         )
-        info = _prove(trained, frames.report, reference, settings, info, staged, found)
-    return info
+        return _prove(trained, frames.report, reference, settings, info, staged, found)
 
 
 def choose_buckets(trained: TrainedPolicy, frames: Frames, settings: ExportConfig) -> tuple[int, ...]:
@@ -199,8 +199,7 @@ def _prove(
     """
     versions = {tool: version(tool) for tool in TOOLS} | {"python": platform.python_version()}
     bundle.seal(staged, info, versions)
-    trained.policy.to("meta")  # an engine needs the memory now
-    gc.collect()
+    _release(trained.policy)
     opened = Bundle.open(staged)
     engine = resolve(settings.engine, info)
     runner = PolicyRunner(opened, open_engine(engine, opened, threads=torch.get_num_threads()))
@@ -241,9 +240,16 @@ def _check_finite(graph: PolicyGraph, feed: Feed, settings: ExportConfig) -> Non
         EngineError: an answer is not finite.
     """
     if settings.compute_dtype == "fp16" and not bool(torch.isfinite(graph(*feed)).all()):
-        raise EngineError(
-            "compute: expected finite answers in fp16, got others; export with bf16, which reaches as far as fp32"
-        )
+        raise EngineError("compute: expected finite answers in fp16, got others; bf16 reaches as far as fp32")
+
+
+def _release(policy: VLAPolicy) -> None:
+    """Give the weights' memory to the engine, whoever of torch's exporter still refers to them."""
+    gc.collect()
+    for parameter in policy.parameters():
+        storage = parameter.untyped_storage()
+        if storage.resizable():  # not those that are mapped from a file
+            storage.resize_(0)
 
 
 def describe(trained: TrainedPolicy) -> str:

@@ -25,7 +25,7 @@ def check_replaceable(output: Path) -> None:
 
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
-    """Within the block, an empty folder to fill; after it, that folder is `output`. If the block raises, nothing changed.
+    """Within the block, an empty folder to fill; after it, that folder is `output`. If it raises, nothing changed.
 
     Raises:
         BundleError: there is no room, or no right to write.
@@ -41,9 +41,7 @@ def staging(output: Path) -> Iterator[Path]:
         staged.chmod(0o755)  # a temporary folder is its maker's alone
         _swap(staged, output)
     except OSError as error:
-        raise BundleError(
-            f"{output}: expected to write the bundle, got: {error}; what was there is as it was"
-        ) from error
+        raise BundleError(f"{output}: expected to write the bundle, got: {error}; the old one is as it was") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
