@@ -69,7 +69,7 @@ def export_bundle(
     """Write a bundle, complete or not at all. The policy is used up: it answers through its graph alone afterwards.
 
     Args:
-        output: the bundle's folder; one that exists must be a bundle, and is replaced file by file.
+        output: the bundle's folder; one that exists must be a bundle, and is replaced as a whole.
         card: Markdown that becomes MODEL_CARD.md; a plain description if None.
         sensitivity: find out which layers, or blocks of them, quantisation hurts, for the report.
 
