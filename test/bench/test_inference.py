@@ -104,8 +104,18 @@ def test_bundles_are_written_once(ran: dict[str, Any], work: Path, capsys: pytes
     before = {path: path.stat().st_mtime_ns for path in (work / "bundles").rglob("*")}
     arguments = [str(CONFIG), "--work", str(work / "bundles"), "--rows", ONNX.name, "--no-torch", "--rounds", "1"]
     assert main(["bench", "inference", *arguments]) == 0
+    assert inference.inference_export.missing(work / "bundles", ["int8", "bf16"]) == []
     assert "as an earlier run wrote them" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in (work / "bundles").rglob("*")} == before
+
+
+def test_a_bundle_of_an_older_layout_is_written_anew(tmp_path: Path) -> None:
+    missing = inference.inference_export.missing
+    assert missing(tmp_path, ["int8", "bf16"]) == ["int8", "bf16"]
+    (tmp_path / "reference.npz").touch()
+    (tmp_path / "int8").mkdir()
+    (tmp_path / "int8" / "manifest.json").write_text('{"format": 1}')
+    assert missing(tmp_path, ["int8"]) == ["int8"]
 
 
 def test_a_bundle_is_measured_by_its_golden_observation(ran: dict[str, Any], work: Path) -> None:

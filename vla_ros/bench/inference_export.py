@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from vla_ros import __version__
 from vla_ros import config as yaml_config
-from vla_ros.bundle import FORMAT, MANIFEST, Precision
-from vla_ros.errors import EngineError
+from vla_ros.bundle import FORMAT, MANIFEST, Precision, parse_manifest
+from vla_ros.errors import BundleError, EngineError
 from vla_ros.export.random_frames import random_frames
 
 REFERENCE = "reference.npz"
@@ -31,10 +31,18 @@ def default_folder(fingerprint: str) -> Path:
 
 
 def missing(work: Path, precisions: Sequence[Precision]) -> list[Precision]:
-    """Precisions whose bundle is not there; a bundle without its reference counts as such."""
+    """Precisions whose bundle is not there, or is of an older layout; without the reference all count as such."""
     if not (work / REFERENCE).is_file():
         return list(precisions)
-    return [precision for precision in precisions if not (work / precision / MANIFEST).is_file()]
+    return [precision for precision in precisions if not _is_readable(work / precision / MANIFEST)]
+
+
+def _is_readable(manifest: Path) -> bool:
+    try:
+        parse_manifest(manifest, manifest.read_bytes())
+    except (OSError, BundleError):
+        return False
+    return True
 
 
 def read_reference(work: Path) -> NDArray[np.float32]:
