@@ -27,7 +27,7 @@ RUNS = [
 ]
 """16 bits are beyond ONNX Runtime's CPU kernels."""
 
-TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 3e-2, "int8": 5e-2, "int4": 0.5, "fp8": 0.4}
+TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 6e-2, "int8": 5e-2, "int4": 0.5, "fp8": 0.4}
 """Of the largest output: a few of a format's own steps (2**-11, 2**-8, 1/127, 1/7, 2**-4), as each layer adds one."""
 
 EXPORT = "precision: {precision}\nblock_size: 8\ncalibration_frames: 8\n"

@@ -11,7 +11,7 @@ import yaml
 from test.evaluation.episodes import sim_config
 from vla_ros import config as yaml_config
 from vla_ros.action import ActionSpace
-from vla_ros.bundle import seal
+from vla_ros.bundle import REQUIRED_FILES, GraphInfo, seal
 from vla_ros.cli import main
 from vla_ros.contract import ImageSpec, PolicyContract, PromptSpec
 from vla_ros.errors import BundleError, ConfigError, ContractError, SimulatorError
@@ -72,9 +72,20 @@ def write_bundle(path: Path, control_rate_hz: float = 20.0) -> None:
     plain = json.loads(json.dumps(asdict(contract)))
     (path / "policy.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
     (path / "statistics.json").write_text(statistics)
-    for name in ("policy.onnx", "tokenizer.json", "golden.npz", "MODEL_CARD.md"):
+    for name in set(REQUIRED_FILES) - {"policy.yaml", "statistics.json"}:
         (path / name).write_text("content")
-    seal(path, "fp32", {}, {})
+    graph = GraphInfo(
+        precision="fp32",
+        compute="fp32",
+        buckets=(20,),
+        kept=(),
+        tolerance={"position_mm": 0.1, "rotation_deg": 0.1, "gripper_flips": 0.0},
+        parity={},
+        checkpoint_sha256="",
+        calibration_frames=0,
+        peak_memory_gib=0.0,
+    )
+    seal(path, graph, {})
 
 
 def config(**changes: object) -> SimConfig:

@@ -69,7 +69,7 @@ def test_a_folder_that_is_no_bundle_is_left_alone(
 ) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     assert main(["export", str(tiny_run), "--output", str(tmp_path)]) == 2
-    assert "expected a policy bundle or nothing, got another folder" in capsys.readouterr().err
+    assert "expected a policy bundle or nothing, got thesis.tex" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -64,13 +64,15 @@ def run(args: argparse.Namespace) -> int:
     """Export, compare, seal."""
     from vla_ros.export.config import ExportConfig
     from vla_ros.export.exporter import export_bundle
+    from vla_ros.export.planning import FLOATS
 
     settings = ExportConfig(precision=args.precision or "fp32")
     if args.config is not None:
         settings = yaml_config.load(args.config, ExportConfig)
         settings = yaml_config.override(settings, "--precision", precision=args.precision)
     card = yaml_config.read_text(args.model_card, "Markdown file") if args.model_card else None
-    trained, frames = _read(args, settings.calibration_frames)
+    # floats need no ranges, but one frame shows that they are finite
+    trained, frames = _read(args, 1 if settings.precision in FLOATS else settings.calibration_frames)
     info = export_bundle(trained, frames, settings, args.output, card, args.sensitivity)
     print(
         f"{args.output}: {info.precision}, {info.compute} elsewhere, {len(info.kept)} layers kept, buckets of "
