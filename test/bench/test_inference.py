@@ -20,6 +20,7 @@ from vla_ros.bench.inference_worker import METER, WorkerSpec
 from vla_ros.bench.roofline import Limits, Work
 from vla_ros.cli import main
 from vla_ros.config import load
+from vla_ros.engines import memory
 from vla_ros.errors import ConfigError, EngineError
 from vla_ros.train.config import PolicyConfig
 
@@ -243,7 +244,7 @@ def test_options_that_do_not_fit_are_refused(
 def test_too_little_memory_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(inference_memory, "free_memory_gib", lambda: 2.5)
+    monkeypatch.setattr(memory, "free_memory_gib", lambda: 2.5)
     assert main(["bench", "inference", str(CONFIG), "--work", str(tmp_path / "work")]) == 2
     error = capsys.readouterr().err
     assert "GiB of free memory for all rows at once (torch_eager:fp32 0.6, torch_compile:bf16 0.9" in error

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from vla_ros.bench.inference_rows import COMPILE, Row
 from vla_ros.bundle import GIB, Precision
@@ -13,7 +12,6 @@ from vla_ros.policies.architecture import fields_of
 from vla_ros.policies.size import measure
 from vla_ros.train.config import PolicyConfig
 
-MEMORY_INFO = Path("/proc/meminfo")
 BYTES: dict[Precision, float] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1.03, "fp8": 4, "int4": 0.65}
 """Of one weight in an engine's memory; 8-bit floats are computed in fp32 on a CPU."""
 TORCH_GIB, COMPILE_GIB, ENGINE_GIB, METER_GIB = 0.6, 0.9, 0.25, 1.0
@@ -107,13 +105,3 @@ def check_memory(rows: Sequence[Row], weights: Weights, is_exporting: bool, avai
             f"{METER_GIB:.1f}), got {available_gib:.1f}; stop what else runs, name fewer with --rows, leave "
             "torch's out with --no-torch, or take a smaller policy of config/policy/"
         )
-
-
-def free_memory_gib() -> float | None:
-    """Without swapping; None where the system does not say."""
-    try:
-        lines = MEMORY_INFO.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    found = [int(line.split()[1]) / 1024**2 for line in lines if line.startswith("MemAvailable:")]
-    return found[0] if found else None

@@ -145,6 +145,7 @@ def _measure_random(args: argparse.Namespace) -> "InferenceBenchmark":
     from vla_ros.bench import inference_export, inference_memory
     from vla_ros.bench.inference import RandomPolicy, choose_cores, measure_random
     from vla_ros.bench.inference_rows import BASELINES, DEFAULT_ROWS, parse_rows
+    from vla_ros.engines import memory
     from vla_ros.export.random_policy import fingerprint
     from vla_ros.train.config import PolicyConfig
 
@@ -158,7 +159,7 @@ def _measure_random(args: argparse.Namespace) -> "InferenceBenchmark":
     precisions = tuple(dict.fromkeys(row.precision for row in rows if not row.is_torch))
     absent = inference_export.missing(work, precisions)
     weights = inference_memory.count_weights(config)
-    inference_memory.check_memory(rows, weights, bool(absent), inference_memory.free_memory_gib())
+    inference_memory.check_memory(rows, weights, bool(absent), memory.free_memory_gib())
     print(
         f"bundles: {work}" + (f", to be written: {', '.join(absent)}" if absent else ", as an earlier run wrote them")
     )

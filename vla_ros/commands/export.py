@@ -16,7 +16,7 @@ example:
   vla-ros export runs/libero_object_tiny --output models/my-policy
   vla-ros export runs/libero_object_tiny --precision int8 --output models/my-policy-int8 --sensitivity block
   vla-ros export runs/my_run --config config/export/fp8_gpu.yaml --output models/my-policy-fp8
-  vla-ros export --random-weights config/policy/qwen3_vl_2b.yaml --precision int8 --output /tmp/random   # no download
+  vla-ros export --random-weights config/policy/qwen3_vl_2b.yaml --precision int8 --output models/random   # no download
 """
 
 import argparse

@@ -19,7 +19,7 @@ def check_memory(bundle: Bundle, engine: str, copies: float) -> None:
     Raises:
         EngineError: names what is needed, what is there and what would help.
     """
-    available = _available_gib()
+    available = free_memory_gib()
     needed = bundle.manifest.files[WEIGHTS].size / GIB * copies + ENGINE_GIB
     if available is not None and needed > available:
         raise EngineError(
@@ -28,7 +28,7 @@ def check_memory(bundle: Bundle, engine: str, copies: float) -> None:
         )
 
 
-def _available_gib() -> float | None:
+def free_memory_gib() -> float | None:
     """Without swapping; None where the system does not say."""
     try:
         lines = MEMORY_INFO.read_text(encoding="ascii").splitlines()
