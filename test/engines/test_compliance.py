@@ -1,5 +1,7 @@
 """What every engine must do, on a bundle of every precision that it runs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +161,26 @@ def test_a_quantised_bundle_is_smaller_and_covers_the_vision_encoder(bundles: di
 def test_the_golden_observation_is_answered_within_the_bundles_tolerance(bundles: dict[str, Path]) -> None:
     for path in bundles.values():
         PolicyRunner.open(path, "cpu", threads=1)
+
+
+SIGNALLED = """
+import gc, pathlib, signal, sys
+from vla_ros.bundle import Bundle
+from vla_ros.engines.engine import open_engine
+
+name, path = sys.argv[1:]
+engines = [open_engine(name, Bundle.open(pathlib.Path(path)), threads=1) for _ in range(2)]
+while engines:
+    engines.pop(0)
+    gc.collect()
+signal.signal(signal.SIGINT, lambda number, frame: print("stopped"))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("name", ["onnx_cpu", "openvino_cpu"])
+def test_a_process_whose_engines_are_gone_takes_signals_as_before(bundles: dict[str, Path], name: str) -> None:
+    """Of two OpenVINO cores, the second leaves the first one's signal stack behind, unmapped: Ctrl-C would crash."""
+    arguments = [sys.executable, "-c", SIGNALLED, name, str(bundles["fp32"])]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "stopped\n"), ended.stderr

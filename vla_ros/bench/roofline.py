@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vla_ros.bundle import WEIGHTS, Bundle, Precision
 from vla_ros.engines.graph_file import read_graph
+from vla_ros.engines.openvino_engine import openvino_core
 
 SIDE = 2048
 """Of the square matrices: 17 billion operations, far more than it takes to start them."""
@@ -192,8 +193,6 @@ def _onnxruntime_product(weight: np.ndarray[Any, Any], threads: int) -> Product:
 
 def _openvino_product(weight: np.ndarray[Any, Any], threads: int) -> Product:
     """Products in a chain, each rounded to 8 bits for the next: no graph of OpenVINO's takes integers from outside."""
-    import openvino
-
     shape = list(weight.shape)
     constants = [
         numpy_helper.from_array(weight, "weight"),
@@ -219,7 +218,7 @@ def _openvino_product(weight: np.ndarray[Any, Any], threads: int) -> Product:
         constants,
     )
     config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    core = openvino.Core()
+    core = openvino_core()
     request = core.compile_model(core.read_model(io.BytesIO(_serialize(graph))), "CPU", config).create_infer_request()
     feeds = {"x0": np.linspace(-1, 1, weight.size, dtype=np.float32).reshape(shape)}
     return lambda: request.infer(feeds, share_inputs=True), CHAIN

@@ -1,7 +1,7 @@
 """OpenVINO on the CPU: every precision, with matrix units where the CPU has them."""
 
+import functools
 import sys
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class OpenVINOEngine:
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         """Raises EngineError if OpenVINO is not installed, or refuses the graph."""
-        openvino = _import_openvino()
+        core = openvino_core()
         read_graph(bundle)
         check_memory(bundle, "openvino_cpu", COPIES[bundle.manifest.graph.compute])
         self._name = str(bundle.path / GRAPH)
@@ -38,7 +38,7 @@ class OpenVINOEngine:
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
-            compiled = openvino.Core().compile_model(self._name, "CPU", config)
+            compiled = core.compile_model(self._name, "CPU", config)
             self._request = compiled.create_infer_request()
             computes = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         except Exception as error:  # OpenVINO raises RuntimeError and its own, without a common narrower class
@@ -69,12 +69,15 @@ class OpenVINOEngine:
         return np.array(outputs[0][0], dtype=np.float32)
 
 
-def _import_openvino() -> ModuleType:
+@functools.cache
+def openvino_core() -> Any:
+    """The process's only `openvino.Core`, which stays: each one's CPU plugin replaces the thread's signal stack, and
+    puts back what it found when it goes. Of two, the second would put back the first one's stack, unmapped by then, and
+    the next signal would end the process. Raises EngineError without OpenVINO."""
     # OpenVINO's tools report usage through this package where it can be imported; a robot reports to nobody
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
         raise EngineError("engine: expected OpenVINO, got none; pip install openvino") from error
-    module: ModuleType = openvino
-    return module
+    return openvino.Core()
