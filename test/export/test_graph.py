@@ -1,5 +1,6 @@
 """The exported graph answers as the policy does, for every backbone."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from vla_ros.export import onnx
 from vla_ros.export.graph import PolicyGraph
 from vla_ros.export.linear import find_linear_layers
 from vla_ros.export.lowering import Plan, lower
+from vla_ros.export.query_rows import keep_query_rows
 from vla_ros.policies.action_head import HeadConfig
 from vla_ros.policies.sequence import place_queries
 from vla_ros.policies.vla_policy import VLAPolicy
@@ -27,10 +29,12 @@ MOST_TOKENS = 20
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
-def answers(case: Case) -> tuple[PolicyGraph, list[tuple[Tensor, Tensor, Tensor]], list[Tensor]]:
+def answers(case: Case, queries: int = 1) -> tuple[PolicyGraph, list[tuple[Tensor, Tensor, Tensor]], list[Tensor]]:
     """The graph of a policy, its feeds for two prompts, and what the whole policy answered before."""
     # a wider head than the other tests have: few neurons may all be dead, and zero equals zero
-    policy = VLAPolicy(case.build(), chunk_size=2, head=HeadConfig(trunk=64, widths=(64, 32))).eval()
+    policy = VLAPolicy(
+        case.build(), chunk_size=2, head=HeadConfig(trunk=64, widths=(64, 32)), action_queries=queries
+    ).eval()
     torch.nn.init.normal_(policy.action_query)
     inputs = case.inputs()
     start, end = case.image_start, case.image_start + case.image.image_tokens
@@ -41,7 +45,7 @@ def answers(case: Case) -> tuple[PolicyGraph, list[tuple[Tensor, Tensor, Tensor]
         embeds = place_queries(words, inputs.query_index, policy.backbone.embed_queries(policy.action_query))[:, end:]
     places = inputs.query_index - end
     feeds = [
-        (inputs.pixel_values[row : row + 1], embeds[row : row + 1, : place + 1], places[row : row + 1])
+        (inputs.pixel_values[row : row + 1], embeds[row : row + 1, : place + queries], places[row : row + 1])
         for row, place in enumerate(places.tolist())
     ]
     return PolicyGraph(policy, inputs.input_ids[0, :start].tolist()), feeds, expected
@@ -65,11 +69,12 @@ def test_what_stands_behind_the_queries_changes_nothing(case: Case) -> None:
     assert torch.equal(first, second)
 
 
-@every_case
+@pytest.mark.parametrize(("case", "queries"), [*((case, 1) for case in CASES), (CASES[-1], 2)], ids=str)
 @torch.no_grad()
-def test_onnx_runtime_answers_as_torch_does(case: Case, tmp_path: Path) -> None:
-    graph, feeds, _ = answers(case)
+def test_onnx_runtime_answers_as_torch_does(case: Case, queries: int, tmp_path: Path) -> None:
+    graph, feeds, _ = answers(case, queries)
     model = onnx.trace(graph, MOST_TOKENS, opset=20)
+    keep_query_rows(model)
     lower(model, find_linear_layers(model), Plan(layers={}, smoothing={}))
     onnx.simplify(model)
     ir.save(model, tmp_path / "policy.onnx", external_data="policy.onnx.data")
@@ -86,7 +91,9 @@ def test_onnx_runtime_answers_as_torch_does(case: Case, tmp_path: Path) -> None:
 @every_case
 def test_every_linear_layer_is_found_under_its_name_with_its_weights(case: Case) -> None:
     graph, feeds, _ = answers(case)
-    layers = find_linear_layers(onnx.trace(graph, MOST_TOKENS, opset=20))
+    model = onnx.trace(graph, MOST_TOKENS, opset=20)
+    keep_query_rows(model)
+    layers = find_linear_layers(model)
     weights = dict(graph.policy.named_parameters())
     seen: list[Tensor] = []
     with torch.no_grad(), _Recorder(seen):
@@ -96,6 +103,21 @@ def test_every_linear_layer_is_found_under_its_name_with_its_weights(case: Case)
         torch.testing.assert_close(layer.weight(), weight.T, atol=0, rtol=0)
         assert layer.shape == weight.T.shape
         assert layer.name in weights or f"{layer.name}.weight" in weights
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "moe" not in case.name], ids=str)
+def test_the_last_layer_runs_for_the_queries_alone(case: Case) -> None:
+    """But for a mixture of experts: its last layer's rows are one with its routing's."""
+    graph, _, _ = answers(case)
+    model = onnx.trace(graph, MOST_TOKENS, opset=20)
+    keep_query_rows(model)
+    shapes = {layer.name: layer.node.outputs[0].shape for layer in find_linear_layers(model)}
+    rows = {name: shape[1] for name, shape in shapes.items() if shape is not None and len(shape) == 3}
+    narrowed = {name for name in rows if rows[name] == len(graph.policy.action_query)}
+    last = max(int(layer) for name in narrowed for layer in re.findall(r"layers\.(\d+)\.", name))
+    layer = {name.rpartition(".")[2] for name in rows if f".layers.{last}." in name and name not in narrowed}
+    assert layer == {"q_proj", "k_proj", "v_proj"}
+    assert all(f".layers.{last}." in name for name in narrowed)
 
 
 class _Recorder(torch.overrides.TorchFunctionMode):
