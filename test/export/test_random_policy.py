@@ -11,6 +11,8 @@ pytest.importorskip("torch")
 import torch
 
 from vla_ros import config as yaml_config
+from vla_ros.bundle import Bundle
+from vla_ros.cli import main
 from vla_ros.errors import ConfigError
 from vla_ros.export.random_frames import CAMERA, INSTRUCTIONS
 from vla_ros.export.random_policy import VOCABULARY, fingerprint, random_frames, random_policy
@@ -98,3 +100,13 @@ def test_frames_look_like_pictures() -> None:
         assert 0.5 < neighbours < 0.3 * image.std()  # smooth, and not flat
     assert not np.array_equal(frames[0].image, frames[5].image)
     assert np.array_equal(frames[0].image, random_frames(1, seed=1)[0].image)
+
+
+def test_random_weights_are_exported_whatever_rounding_does_to_them(tmp_path: Path) -> None:
+    """Their logits are around zero, and every other gripper value differs in 4 bits."""
+    output = tmp_path / "random"
+    arguments = ["--random-weights", str(TINY), "--precision", "int4", "--frames", "2", "--output", str(output)]
+    settings = tmp_path / "int4.yaml"
+    settings.write_text("precision: int4\nblock_size: 64\n")
+    assert main(["export", *arguments, "--config", str(settings)]) == 0
+    assert Bundle.open(output).manifest.graph.tolerance["position_mm"] > 1000
