@@ -20,3 +20,8 @@ def rotation_vector_from_quaternion(quaternion_xyzw: Array) -> Array:
 def rotation_vector_between(target_xyzw: Array, source_xyzw: Array) -> Array:
     """Rotation vector [rad], [3], in the common parent frame, that turns `source` into `target`."""
     return np.asarray((Rotation.from_quat(target_xyzw) * Rotation.from_quat(source_xyzw).inv()).as_rotvec())
+
+
+def compose_rotation_vectors(first: Array, second: Array) -> Array:
+    """The rotation vector [rad], [3], of `first`, then `second`, both about the axes of the same frame."""
+    return np.asarray((Rotation.from_rotvec(second) * Rotation.from_rotvec(first)).as_rotvec())

@@ -18,11 +18,16 @@ CONFIG = GateConfig(
 
 
 def make_chunk(
-    stamp_ns: int, rows: int = 4, x0_m: float = 0.01, frame_id: str = "base", rotation: Rotation = "axis_angle"
+    stamp_ns: int,
+    rows: int = 4,
+    x0_m: float = 0.01,
+    slope_m: float = 0.01,
+    frame_id: str = "base",
+    rotation: Rotation = "axis_angle",
 ) -> ActionChunk:
-    """Row k moves x by x0 + k cm, gripper open at even rows."""
+    """Row k moves x by x0 + k times the slope, gripper open at even rows."""
     actions = np.zeros((rows, 7), np.float32)
-    actions[:, 0] = x0_m + 0.01 * np.arange(rows)
+    actions[:, 0] = x0_m + slope_m * np.arange(rows)
     actions[:, 6] = [float(k % 2 == 0) for k in range(rows)]
     return ActionChunk(actions=actions, stamp_ns=stamp_ns, period_ns=PERIOD_NS, frame_id=frame_id, rotation=rotation)
 

@@ -1,49 +1,149 @@
-"""Which row is due when: in ms, row k of a 10 Hz chunk stamped 1000 is due in [1000 + 100 k, 1100 + 100 k)."""
+"""What is due when: row k of a 10 Hz chunk stamped 1000 ms moves k + 1 cm, evenly in [1000 + 100 k, 1100 + 100 k)."""
 
 import pytest
 
 from test.control.gate_fixtures import MS, make_chunk
-from vla_ros.control.chunk_scheduler import Schedule
+from vla_ros.control.chunk_scheduler import LateSteps, Schedule
+from vla_ros.control.displacement import NONE, Displacement
+from vla_ros.control.displacement_ledger import DisplacementLedger
+
+HORIZON = 8
+
+
+def scheduled(now_ms: int, late: LateSteps = "skip", ledger: DisplacementLedger | None = None) -> Schedule:
+    """A chunk that arrived at `now_ms`."""
+    return Schedule.of(make_chunk(1000 * MS), now_ms * MS, late, ledger or DisplacementLedger())
+
+
+def due_cm(schedule: Schedule, now_ms: int, late: LateSteps = "skip", horizon: int = HORIZON) -> float | None:
+    due = schedule.due(now_ms * MS, horizon, late)
+    return None if due is None else round(due.delta[0] * 100, 6)
+
+
+def x_cm(value: float) -> Displacement:
+    delta = NONE.copy()
+    delta[0] = value / 100
+    return delta
 
 
 @pytest.mark.parametrize(
-    ("now_ms", "row"),
-    [(999, None), (1000, 0), (1099, 0), (1100, 1), (1399, 3), (1400, None), (10**9, None)],
+    ("now_ms", "cm"),
+    [
+        (999, None),
+        (1000, 1),
+        (1050, 1.5),
+        (1099, 1.99),
+        (1100, 2),
+        (1350, 2),
+        (1399, 0.04),
+        (1400, None),
+        (10**9, None),
+    ],
 )
-def test_a_row_is_due_during_its_own_period_only(now_ms: int, row: int | None) -> None:
-    schedule = Schedule().with_chunk(make_chunk(1000 * MS))
-    assert schedule.due_row(now_ms * MS, execution_horizon=8) == row
+def test_a_tick_moves_what_is_due_during_its_period(now_ms: int, cm: float | None) -> None:
+    assert due_cm(scheduled(now_ms), now_ms) == cm
+
+
+@pytest.mark.parametrize(("now_ms", "gripper"), [(1000, 1.0), (1049, 1.0), (1050, 0.0), (1100, 0.0), (1390, 0.0)])
+def test_the_gripper_is_that_of_the_row_in_the_middle_of_the_period(now_ms: int, gripper: float) -> None:
+    due = scheduled(now_ms).due(now_ms * MS, HORIZON, "skip")
+    assert due is not None
+    assert due.gripper == gripper
+
+
+@pytest.mark.parametrize("late", ["ledger", "skip", "restart"])
+def test_rows_on_time_are_the_policys_own_to_the_last_bit(late: LateSteps) -> None:
+    chunk = make_chunk(1000 * MS)
+    schedule = Schedule.of(chunk, 1000 * MS, late, DisplacementLedger())
+    for row in range(4):
+        due = schedule.due((1000 + 100 * row) * MS, HORIZON, late)
+        assert due is not None
+        assert due.delta.tolist() == chunk.actions[row, :6].astype(float).tolist()
+        schedule = schedule.after(due, due.delta, late)
 
 
 def test_rows_beyond_the_execution_horizon_never_run() -> None:
-    schedule = Schedule().with_chunk(make_chunk(1000 * MS, rows=4))
-    assert [schedule.due_row(t * MS, execution_horizon=2) for t in (1000, 1100, 1200, 1300)] == [0, 1, None, None]
+    schedule = scheduled(1000)
+    assert [due_cm(schedule, now_ms, horizon=2) for now_ms in (1000, 1100, 1200, 1300)] == [1, 2, None, None]
+    assert due_cm(schedule, 1150, horizon=2) == 1  # half of row 1, and nothing of row 2
 
 
-def test_a_late_chunk_skips_the_steps_its_latency_consumed() -> None:
-    schedule = Schedule().with_chunk(make_chunk(1000 * MS))
-    assert schedule.due_row(1250 * MS, execution_horizon=8) == 2
+def test_nothing_runs_twice() -> None:
+    schedule = scheduled(1000)
+    due = schedule.due(1000 * MS, HORIZON, "skip")
+    assert due is not None
+    schedule = schedule.after(due, due.delta, "skip")
+    assert [due_cm(schedule, now_ms) for now_ms in (950, 1000, 1020, 1100)] == [None, None, 0.4, 2]
 
 
-def test_no_row_runs_twice() -> None:
-    schedule = Schedule().with_chunk(make_chunk(1000 * MS)).after(1)
-    assert schedule.due_row(1150 * MS, execution_horizon=8) is None
-    assert schedule.due_row(1050 * MS, execution_horizon=8) is None
-    assert schedule.due_row(1200 * MS, execution_horizon=8) == 2
+def test_skip_loses_what_is_past() -> None:
+    assert due_cm(scheduled(1250), 1250) == 3.5
 
 
-@pytest.mark.parametrize(("now_ms", "row"), [(1074, None), (1075, 1), (1100, 1), (1199, 1), (1224, 1), (1225, 2)])
-def test_the_next_row_bears_a_quarter_period_of_jitter(now_ms: int, row: int | None) -> None:
-    schedule = Schedule().with_chunk(make_chunk(1000 * MS)).after(0)
-    assert schedule.due_row(now_ms * MS, execution_horizon=8) == row
+@pytest.mark.parametrize(("now_ms", "cm"), [(1080, 1.6), (1124, 2.72), (1125, 2.75), (1126, 2.26), (1200, 3)])
+def test_skip_loses_nothing_to_a_tick_that_is_up_to_a_quarter_period_late(now_ms: int, cm: float) -> None:
+    """At 1124 ms, 124 ms of the chunk are due; at 1126, 26 of 126 are past. One that is early moves less."""
+    schedule = scheduled(1000)
+    due = schedule.due(1000 * MS, HORIZON, "skip")
+    assert due is not None
+    assert due_cm(schedule.after(due, due.delta, "skip"), now_ms) == cm
+
+
+def test_restart_plays_every_row_from_the_arrival_on() -> None:
+    schedule = scheduled(1250, "restart")
+    moved = []
+    for now_ms in (1249, 1250, 1350, 1450, 1550, 1650):
+        moved.append(due_cm(schedule, now_ms, "restart"))
+        due = schedule.due(now_ms * MS, HORIZON, "restart")
+        schedule = schedule if due is None else schedule.after(due, due.delta, "restart")
+    assert moved == [None, 1, 2, 3, 4, None]
+
+
+@pytest.mark.parametrize("late", ["ledger", "skip", "restart"])
+def test_a_chunk_whose_time_is_over_never_runs(late: LateSteps) -> None:
+    schedule = scheduled(1400, late)
+    assert [due_cm(schedule, now_ms, late) for now_ms in (1400, 1450, 2000)] == [None, None, None]
+
+
+def test_the_ledger_makes_up_for_what_is_past() -> None:
+    assert due_cm(scheduled(1200, "ledger"), 1200, "ledger") == 1 + 2 + 3
+    assert due_cm(scheduled(1250, "ledger"), 1250, "ledger") == 1 + 2 + 3 + 4 / 2
+
+
+def test_the_ledger_takes_off_what_was_commanded_since_the_stamp() -> None:
+    """Of the command at 950 ms, half was for after the stamp."""
+    ledger = DisplacementLedger()
+    for tick_ms, cm in ((900, 7.0), (950, 1.0), (1050, 0.0), (1100, 2.0)):
+        ledger = ledger.after(tick_ms * MS, x_cm(cm), keep_ns=1000 * MS)
+    assert due_cm(scheduled(1200, "ledger", ledger), 1200, "ledger") == 1 + 2 + 3 - 0.5 - 2
+
+
+def test_the_ledger_goes_back_where_too_much_was_commanded() -> None:
+    ledger = DisplacementLedger().after(1000 * MS, x_cm(5), keep_ns=1000 * MS)
+    assert due_cm(scheduled(1100, "ledger", ledger), 1100, "ledger") == 1 + 2 - 5
+
+
+@pytest.mark.parametrize(("late", "cm"), [("ledger", 2.5), ("skip", 2), ("restart", 2)])
+def test_what_the_limits_cut_off_is_owed_by_the_ledger_alone(late: LateSteps, cm: float) -> None:
+    schedule = scheduled(1000, late)
+    due = schedule.due(1000 * MS, HORIZON, late)
+    assert due is not None
+    assert due_cm(schedule.after(due, x_cm(0.5), late), 1100, late) == cm
+
+
+def test_old_commands_are_forgotten() -> None:
+    ledger = DisplacementLedger()
+    for tick_ms in range(0, 1000, 100):
+        ledger = ledger.after(tick_ms * MS, x_cm(1), keep_ns=250 * MS)
+    assert [tick // MS for tick, _ in ledger.entries] == [700, 800, 900]
 
 
 def test_only_a_later_observation_is_newer() -> None:
-    schedule = Schedule().with_chunk(make_chunk(1000 * MS))
+    schedule = scheduled(1000)
     assert not schedule.is_newer(make_chunk(1000 * MS))
     assert not schedule.is_newer(make_chunk(999 * MS))
     assert schedule.is_newer(make_chunk(1001 * MS))
 
 
 def test_without_a_chunk_nothing_is_due() -> None:
-    assert Schedule().due_row(1000 * MS, execution_horizon=8) is None
+    assert Schedule().due(1000 * MS, HORIZON, "ledger") is None

@@ -1,11 +1,16 @@
 """Invariants of the gate under any order of messages and ticks."""
 
+import dataclasses
+from typing import get_args
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk
-from vla_ros.control.chunk_scheduler import JITTER
+from vla_ros.action import ActionChunk
+from vla_ros.control.chunk_scheduler import JITTER, LateSteps, Schedule
 from vla_ros.control.safety_gate import GateState, Inbox, Mode, step
 
 EVENTS = st.one_of(
@@ -19,34 +24,91 @@ EVENTS = st.one_of(
     st.tuples(st.just("timed_out"), st.just(True)),
 )
 TICKS = st.lists(st.tuples(st.sampled_from([0, 20, 99, 100, 101, 350, -50]), EVENTS), max_size=60)
+HORIZON = CONFIG.execution_horizon
 LIMIT_M = CONFIG.limits.max_linear_speed_m_s / CONFIG.action_space.control_rate_hz
 
 
-@settings(max_examples=200, deadline=None)
-@given(TICKS)
-def test_whatever_happens_no_row_runs_twice_late_or_from_before_a_stop(ticks: list) -> None:
-    state, now_ns, ran = GateState(), 10_000 * MS, set()
+@settings(max_examples=300, deadline=None)
+@given(TICKS, st.sampled_from(get_args(LateSteps)))
+def test_whatever_happens_nothing_runs_twice_late_or_from_before_a_stop(ticks: list, late_steps: LateSteps) -> None:
+    config = dataclasses.replace(CONFIG, late_steps=late_steps)
+    state, now_ns, dealt_with, sent = GateState(), 10_000 * MS, {}, []
     for elapsed_ms, event in ticks:
         now_ns += elapsed_ms * MS
+        if elapsed_ms < 0:
+            sent = []  # the clock went back: what its former instants mean is gone
         kwargs = {}
         if event is not None:
             name, value = event
             kwargs = {name: value} if name != "chunk" else {"chunks": (make_chunk(now_ns + value * PERIOD_NS // 4),)}
         before = state
-        state, command = step(CONFIG, state, now_ns, Inbox(**kwargs))
+        state, command = step(config, state, now_ns, Inbox(**kwargs))
         assert np.isfinite(command.delta).all()
         assert np.linalg.norm(command.delta[:3]) <= LIMIT_M
         assert state.epoch >= before.epoch
-        if command.is_stop:
-            assert command.gripper == before.gripper
+        sent.append((now_ns, command.delta[0]))
+        if state.last_row_ns != now_ns or before.now_ns == now_ns:
+            assert command.is_stop or before.now_ns == now_ns
             continue
         assert state.mode is Mode.RUN
         assert state.instruction
         assert not state.is_emergency
-        chunk = state.schedule.chunk
-        row = state.schedule.next_row - 1
-        assert abs(now_ns - chunk.stamp_ns - (row + 0.5) * PERIOD_NS) <= (0.5 + JITTER) * PERIOD_NS
-        assert (state.epoch, chunk.stamp_ns, row) not in ran
-        assert row < CONFIG.execution_horizon
-        assert chunk.stamp_ns > state.newer_than_ns
-        ran.add((state.epoch, chunk.stamp_ns, row))
+        schedule = state.schedule
+        assert schedule.chunk.stamp_ns > state.newer_than_ns
+        assert now_ns < schedule.start_ns + HORIZON * PERIOD_NS
+        key = (state.epoch, schedule.chunk.stamp_ns)
+        assert dealt_with.get(key, 0) < schedule.done_ns <= HORIZON * PERIOD_NS
+        dealt_with[key] = schedule.done_ns
+        if late_steps == "ledger":
+            assert moved_since(schedule.start_ns, sent) == pytest.approx(intended(schedule), abs=1e-9)
+        elif late_steps == "skip":
+            assert command.delta[0] <= (1 + JITTER) * schedule.chunk.actions[:, 0].max() + 1e-9
+
+
+def moved_since(instant_ns: int, sent: list) -> float:
+    """Of commands that each act evenly for a period."""
+    return sum(delta * np.clip((tick + PERIOD_NS - instant_ns) / PERIOD_NS, 0, 1) for tick, delta in sent)
+
+
+def intended(schedule: Schedule) -> float:
+    """Of the chunk's time that was dealt with."""
+    rows = schedule.chunk.actions[:HORIZON, 0].astype(float)
+    return float(np.interp(schedule.done_ns / PERIOD_NS, np.arange(len(rows) + 1), [0, *np.cumsum(rows)]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=30), st.integers(0, 2**31))
+def test_with_the_ledger_the_arm_is_where_the_policy_wants_it_whatever_the_latency(
+    chunks: list[tuple[int, int]], seed: int
+) -> None:
+    """The worked proof, in one dimension.
+
+    A policy sees where the arm is at a stamp and wants it on a path that it knows; its chunks arrive late, by another
+    number of ticks each. Whenever a chunk is in execution, the arm stands on the path at the end of the tick.
+    """
+    path = np.cumsum(np.random.default_rng(seed).uniform(-0.02, 0.02, 200))
+    arrivals: dict[int, list] = {}
+    observed = 0
+    for pause, latency in chunks:
+        arrivals.setdefault(observed + latency, []).append(observed)
+        observed += pause
+    state, _ = step(CONFIG, GateState(), -1, Inbox(instruction="go", policy_instruction="go"))
+    positions = [0.0]  # at the beginning of each tick
+    for tick in range(observed + 8):
+        state, command = step(
+            CONFIG,
+            state,
+            (tick + 1) * PERIOD_NS,
+            Inbox(chunks=tuple(plan(stamp, path, positions[stamp]) for stamp in sorted(arrivals.get(tick, [])))),
+        )
+        positions.append(positions[-1] + command.delta[0])
+        if state.last_row_ns == (tick + 1) * PERIOD_NS:
+            assert positions[-1] == pytest.approx(path[tick], abs=1e-6)
+
+
+def plan(stamp: int, path: np.ndarray, position: float) -> ActionChunk:
+    """From where the arm was at the beginning of tick `stamp` to the path, and along it."""
+    actions = np.zeros((4, 7), np.float32)
+    actions[:, 0] = np.diff(path[stamp : stamp + 4], prepend=position)
+    chunk = make_chunk((stamp + 1) * PERIOD_NS)
+    return dataclasses.replace(chunk, actions=actions)

@@ -7,6 +7,7 @@ import pytest
 
 from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, SPACE, make_chunk, make_running
 from vla_ros.action import ActionChunk
+from vla_ros.control.chunk_scheduler import LateSteps
 from vla_ros.control.limits import SpeedLimits
 from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode, step
 
@@ -126,9 +127,11 @@ def test_a_chunk_that_does_not_fit_is_refused_whole_and_the_former_one_runs_on(c
 def test_a_chunk_out_of_order_or_given_twice_moves_nothing_twice() -> None:
     state = make_running(START)
     again = Inbox(chunks=(make_chunk(START), make_chunk(START - 1)))
-    state, command = step(CONFIG, state, START + 50 * MS, again)
+    state, command = step(CONFIG, state, START, again)
     assert command.is_stop
-    assert state.counts == {"dropped: out of order": 2}
+    state, command = step(CONFIG, state, START + PERIOD_NS, again)
+    assert command.delta[0] == pytest.approx(0.02)
+    assert state.counts == {"dropped: out of order": 4}
 
 
 def test_the_newest_chunk_replaces_the_one_in_execution() -> None:
@@ -201,19 +204,60 @@ def test_a_fault_from_outside_is_latched_with_its_reason() -> None:
     )
 
 
+@pytest.mark.parametrize("late_steps", ["ledger", "skip"])
 @pytest.mark.parametrize("phase_ms", [0, 25, 50, 75])
-def test_a_jittering_timer_neither_stops_nor_repeats_a_row(phase_ms: int) -> None:
-    """Ticks up to 20 % off their period, in any phase to the images' stamps, over chunks that follow each other."""
+def test_a_jittering_timer_neither_stops_nor_repeats(phase_ms: int, late_steps: LateSteps) -> None:
+    """Ticks up to 10 % off their period, in any phase to the images' stamps, 1 cm a row, a new chunk every two rows."""
     random = np.random.default_rng(0)
-    state, _ = step(CONFIG, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
-    for chunk_number in range(50):
-        stamp_ns = START + chunk_number * 4 * PERIOD_NS
-        inbox, rows = Inbox(chunks=(make_chunk(stamp_ns),)), []
-        for row in range(4):
-            # the first tick of a chunk is on time: which row it hits is its own matter
-            jitter_ns = int(random.uniform(-0.1, 0.1) * PERIOD_NS) if row else 0
-            now_ns = stamp_ns + row * PERIOD_NS + phase_ms * MS + jitter_ns
-            state, command = step(CONFIG, state, now_ns, inbox)
-            inbox = Inbox()
-            rows.append(round(command.delta[0] * 100))
-        assert rows == [1, 2, 3, 4]
+    config = dataclasses.replace(CONFIG, late_steps=late_steps)
+    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    moved = []
+    for tick in range(200):
+        jitter_ns = int(random.uniform(-0.1, 0.1) * PERIOD_NS)
+        now_ns = START + tick * PERIOD_NS + phase_ms * MS + max(jitter_ns, -phase_ms * MS)
+        chunk = make_chunk(START + tick * PERIOD_NS, slope_m=0.0)
+        state, command = step(config, state, now_ns, Inbox(chunks=(chunk,) if tick % 2 == 0 else ()))
+        moved.append(command.delta[0] * 100)
+    assert min(moved[1:]) > 0.7
+    assert max(moved[1:]) < 1.3
+    if late_steps == "ledger":
+        assert sum(moved) == pytest.approx(200 + phase_ms / 100, rel=0.005)
+
+
+@pytest.mark.parametrize(("late_steps", "cm"), [("ledger", 6), ("skip", 3), ("restart", 1)])
+def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(late_steps: LateSteps, cm: float) -> None:
+    config = dataclasses.replace(CONFIG, late_steps=late_steps)
+    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    _, command = step(config, state, START + 2 * PERIOD_NS, Inbox(chunks=(make_chunk(START),)))
+    assert command.delta[0] * 100 == pytest.approx(cm)
+
+
+def test_what_is_owed_is_made_up_for_at_the_speed_limit_and_no_faster() -> None:
+    """Rows of 1, 2, 3, 4 cm, two ticks late, at most 4 cm a tick: 10 cm in the three ticks that are left."""
+    limits = SpeedLimits(max_linear_speed_m_s=0.4, max_angular_speed_rad_s=1.0)
+    config = dataclasses.replace(CONFIG, limits=limits)
+    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    inbox, moved = Inbox(chunks=(make_chunk(START),)), []
+    for tick in (1, 2, 3, 4):
+        state, command = step(config, state, START + tick * PERIOD_NS, inbox)
+        inbox = Inbox()
+        moved.append(round(command.delta[0] * 100, 6))
+    assert moved == [3, 3, 4, 0]
+    assert state.counts == {}
+    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    inbox, moved = Inbox(chunks=(make_chunk(START),)), []
+    for tick in (2, 3, 4):
+        state, command = step(config, state, START + tick * PERIOD_NS, inbox)
+        inbox = Inbox()
+        moved.append(round(command.delta[0] * 100, 6))
+    assert moved == [4, 4, 0]  # 2 cm are lost: a chunk never runs beyond its time
+    assert state.counts == {"clamped": 2}
+
+
+def test_an_arm_that_was_stopped_owes_nothing_of_before() -> None:
+    """A stop ends a chunk, and with it all that it still owed."""
+    state, now_ns = make_running(START), START + PERIOD_NS
+    state, _ = step(CONFIG, state, now_ns, Inbox(instruction="other", policy_instruction="other"))
+    now_ns += 5 * PERIOD_NS
+    _, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert command.delta[0] == pytest.approx(0.01)

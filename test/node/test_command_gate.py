@@ -82,12 +82,11 @@ def test_zeros_come_from_the_activation_on(robot: Robot) -> None:
     assert robot.twists[0].header.frame_id == "base"
 
 
-def test_each_row_runs_at_most_once_in_order_and_the_end_of_the_chunk_is_a_hold(robot: Robot) -> None:
+def test_no_more_than_the_chunk_is_moved_and_its_end_is_a_hold(robot: Robot) -> None:
     robot.run()
     robot.until_state("HOLD: no chunk for")
-    moved = robot.moved()
-    assert moved == sorted(set(moved))
-    assert set(moved) <= set(range(1, ROWS + 1))
+    moved_mm = sum(t.twist.linear.x for t in robot.twists) / 20.0 * 1000
+    assert 0 < moved_mm <= sum(range(1, ROWS + 1)) + 1e-3
     assert robot.twists[-1].twist.linear.x == 0
     assert list(robot.grippers[-1].name) == ["gripper"]
     stamps = [ns_from_stamp(t.header.stamp) for t in robot.twists]

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-import numpy as np
-
-from vla_ros.action import ARM_DIM, ActionChunk, ActionSpace, Command
-from vla_ros.control.chunk_scheduler import Schedule
+from vla_ros.action import ActionChunk, ActionSpace, Command
+from vla_ros.control.chunk_scheduler import Due, LateSteps, Schedule
+from vla_ros.control.displacement_ledger import DisplacementLedger
 from vla_ros.control.limits import SpeedLimits
 from vla_ros.control.observation_gate import MAX_FUTURE_NS
 from vla_ros.errors import ContractError, ObservationError
@@ -35,17 +34,28 @@ class GateConfig:
         execution_horizon: rows of a chunk that are executed.
         chunk_timeout_ns: without a due row for longer than this, RUN becomes HOLD [ns].
         limits: speed limits.
+        late_steps: what becomes of rows that are past when their chunk arrives.
     """
 
     action_space: ActionSpace
     execution_horizon: int
     chunk_timeout_ns: int
     limits: SpeedLimits
+    late_steps: LateSteps = "ledger"
 
     def __post_init__(self) -> None:
         for name in ("execution_horizon", "chunk_timeout_ns"):
             if getattr(self, name) <= 0:
                 raise ContractError(f"{name}: expected > 0, got {getattr(self, name)}")
+
+    @property
+    def horizon_ns(self) -> int:
+        """How long a chunk runs: an observation older than this has no row left [ns]."""
+        return (self.execution_horizon + 1) * self.action_space.period_ns
+
+    def due(self, schedule: Schedule, now_ns: int) -> Due | None:
+        """What a schedule has for the tick at `now_ns`."""
+        return schedule.due(now_ns, self.execution_horizon, self.late_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +97,7 @@ class GateState:
         policy_instruction: what policy_node works on, or None; chunks of another one never run.
         is_emergency: whether the emergency stop is pressed.
         schedule: the chunk in execution.
+        ledger: what was commanded lately.
         gripper: last commanded opening, or None.
         counts: chunks refused, steps clamped …, by name.
         last_refusal: why the last chunk was refused; empty once a chunk was admitted.
@@ -102,6 +113,7 @@ class GateState:
     policy_instruction: str | None = None
     is_emergency: bool = False
     schedule: Schedule = field(default_factory=Schedule)
+    ledger: DisplacementLedger = field(default_factory=DisplacementLedger)
     gripper: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     last_refusal: str = ""
@@ -126,7 +138,8 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
     """Take in what arrived; nothing moves yet. The order makes every stop win over every chunk."""
     if now_ns < state.now_ns:
         gap_s = (state.now_ns - now_ns) / 1e9
-        state = _stopped(replace(state, now_ns=now_ns), now_ns, Mode.HOLD, f"the clock went back by {gap_s:.3f} s")
+        state = replace(state, now_ns=now_ns, ledger=DisplacementLedger())
+        state = _stopped(state, now_ns, Mode.HOLD, f"the clock went back by {gap_s:.3f} s")
     if inbox.reset:
         state = _reset(state, now_ns)
     if inbox.emergency_stop is not None:
@@ -150,30 +163,31 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
 
 def restarted(state: GateState, now_ns: int) -> GateState:
     """The state after a simulator was reset to an earlier time: nothing from before runs; a FAULT stays."""
-    return _stopped(replace(state, now_ns=now_ns), now_ns - 1, Mode.ARMED, "the simulator was reset")
+    state = replace(state, now_ns=now_ns, ledger=DisplacementLedger())
+    return _stopped(state, now_ns - 1, Mode.ARMED, "the simulator was reset")
 
 
 def has_due_row(config: GateConfig, state: GateState, now_ns: int) -> bool:
     """Whether `advance` would execute a row now."""
-    return state.mode is not Mode.FAULT and state.schedule.due_row(now_ns, config.execution_horizon) is not None
+    return state.mode is not Mode.FAULT and config.due(state.schedule, now_ns) is not None
 
 
 def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateState, Command]:
     """Execute what is due now; a zero delta where nothing is."""
     state = replace(state, now_ns=now_ns)
-    row = state.schedule.due_row(now_ns, config.execution_horizon)
-    if state.mode is Mode.FAULT or row is None or state.schedule.chunk is None:
+    due = None if state.mode is Mode.FAULT else config.due(state.schedule, now_ns)
+    if due is None:
         if state.mode is Mode.RUN and now_ns - state.last_row_ns > config.chunk_timeout_ns:
             state = _stopped(state, now_ns, Mode.HOLD, _starved(state, now_ns - state.last_row_ns))
         return state, Command.stop(state.gripper)
-    action = state.schedule.chunk.actions[row].astype(np.float64)
-    delta, is_clamped = config.limits.clamp(action[:ARM_DIM], 1 / config.action_space.control_rate_hz)
+    delta, is_clamped = config.limits.clamp(due.delta, 1 / config.action_space.control_rate_hz)
     state = replace(
         state,
         mode=Mode.RUN,
         reason="",
-        schedule=state.schedule.after(row),
-        gripper=float(action[ARM_DIM]),
+        schedule=state.schedule.after(due, delta, config.late_steps),
+        ledger=state.ledger.after(now_ns, delta, config.horizon_ns),
+        gripper=due.gripper,
         last_row_ns=now_ns,
     )
     if is_clamped:
@@ -241,7 +255,8 @@ def _admit(config: GateConfig, state: GateState, now_ns: int, chunk: ActionChunk
         return _counted(state, "dropped: older than the last stop")
     if not state.schedule.is_newer(chunk):
         return _counted(state, "dropped: out of order")
-    return replace(state, schedule=state.schedule.with_chunk(chunk), last_refusal="")
+    schedule = Schedule.of(chunk, now_ns, config.late_steps, state.ledger)
+    return replace(state, schedule=schedule, last_refusal="")
 
 
 def _refused(state: GateState, reason: str) -> GateState:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vla_ros import config
 from vla_ros.action import ActionSpace, Rotation
+from vla_ros.control.chunk_scheduler import LateSteps
 from vla_ros.control.limits import SpeedLimits
 from vla_ros.control.safety_gate import GateConfig
 from vla_ros.errors import ConfigError
@@ -101,6 +102,11 @@ class GateParameters:
     max_angular_speed_rad_s: float = parameter(
         "limit of the end effector's angular speed [rad/s]", least=1e-6, most=1000.0, read_only=True
     )
+    late_steps: LateSteps = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "rows that are past when their chunk arrives: ledger (made up for, within the limits), skip or restart",
+        read_only=True,
+        default="ledger",
+    )
     lockstep: bool = parameter(
         "one command per /clock message, at its stamp, instead of a wall-clock timer", read_only=True, default=False
     )
@@ -126,6 +132,7 @@ class GateParameters:
             limits=SpeedLimits(
                 max_linear_speed_m_s=self.max_linear_speed_m_s, max_angular_speed_rad_s=self.max_angular_speed_rad_s
             ),
+            late_steps=self.late_steps,
         )
 
 

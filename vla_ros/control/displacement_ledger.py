@@ -1,0 +1,37 @@
+"""What the arm was commanded to do since any instant: late chunks owe the rest, and nothing is done twice."""
+
+from dataclasses import dataclass
+
+from vla_ros.action import Rotation
+from vla_ros.control.displacement import NONE, Displacement, compose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisplacementLedger:
+    """The commands of the last ticks.
+
+    Attributes:
+        entries: tick [ns] and displacement float64 [6] of each command that moved, oldest first. The arm makes it at an
+            even speed, during the period from its tick on.
+    """
+
+    entries: tuple[tuple[int, Displacement], ...] = ()
+
+    def after(self, tick_ns: int, delta: Displacement, keep_ns: int) -> "DisplacementLedger":
+        """The ledger with one more command.
+
+        Args:
+            delta: float64 [6], commanded at `tick_ns`.
+            keep_ns: how far back it will be asked; older commands are forgotten [ns].
+        """
+        kept = tuple(entry for entry in self.entries if entry[0] > tick_ns - keep_ns)
+        return DisplacementLedger(entries=(*kept, (tick_ns, delta)) if delta.any() else kept)
+
+    def since(self, instant_ns: int, period_ns: int, rotation: Rotation) -> Displacement:
+        """What was commanded for after `instant_ns`: of a period that it falls into, the part behind it."""
+        total = NONE
+        for tick_ns, delta in self.entries:
+            part = min((tick_ns + period_ns - instant_ns) / period_ns, 1.0)
+            if part > 0:
+                total = compose(total, part * delta, rotation)
+        return total
