@@ -93,14 +93,14 @@ def test_it_answers_as_torch_does(
     assert error <= TOLERANCE[precision]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
-def test_both_cpu_engines_compute_the_same_graph(
-    bundles: dict[str, Path], feed: tuple[np.ndarray, np.ndarray, int], precision: str
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_both_cpu_engines_round_as_the_graph_says(
+    bundles: dict[str, Path], feed: tuple[np.ndarray, np.ndarray, int], precision: str, torch_engine: TorchEngine
 ) -> None:
-    """The rounding is the graph's: far closer to each other than either is to torch's unrounded answer."""
+    """Far closer to each other than either is to torch's unrounded answer."""
     engines = [open_engine(name, Bundle.open(bundles[precision]), threads=1) for name in ("onnx_cpu", "openvino_cpu")]
     first, second = (engine.infer(*feed) for engine in engines)
-    np.testing.assert_allclose(first, second, rtol=0, atol=1e-5 * np.abs(first).max())
+    assert np.abs(first - second).max() < 0.1 * np.abs(first - torch_engine.infer(*feed)).max()
 
 
 def test_every_bucket_runs_and_padding_changes_next_to_nothing(

@@ -73,7 +73,7 @@ def export(config: Path, seed: int, precision: Precision, work: Path) -> None:
     """
     from vla_ros.export.config import ExportConfig
     from vla_ros.export.exporter import Frames, export_bundle
-    from vla_ros.export.parity import ANYTHING
+    from vla_ros.export.parity import tolerance_of_random_weights
     from vla_ros.export.random_policy import random_policy
     from vla_ros.train.config import PolicyConfig
 
@@ -85,7 +85,8 @@ def export(config: Path, seed: int, precision: Precision, work: Path) -> None:
         calibration=random_frames(CALIBRATION_FRAMES, CALIBRATION_SEED),
         report=random_frames(REPORT_FRAMES, CALIBRATION_SEED + 1),
     )
-    settings = ExportConfig(precision=precision, calibration_frames=CALIBRATION_FRAMES, tolerance=ANYTHING)
+    allowed = tolerance_of_random_weights(precision)
+    settings = ExportConfig(precision=precision, calibration_frames=CALIBRATION_FRAMES, tolerance=allowed)
     export_bundle(trained, frames, settings, work / precision, card=None)
 
 

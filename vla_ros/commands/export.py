@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--random-weights",
         type=Path,
         metavar="CONFIG",
-        help="one of config/policy/ at its real size instead: a policy that means nothing, to measure on; errors are "
-        "reported, and refuse nothing",
+        help="one of config/policy/ at its real size instead: a policy that means nothing, to measure on, with "
+        "ten times the tolerance",
     )
     parser.add_argument("--output", type=Path, required=True, help="the bundle's folder; a bundle there is replaced")
     parser.add_argument("--precision", choices=get_args(Precision), help="of the weights (fp32, or as the config says)")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, compare, seal."""
     from vla_ros.export.config import ExportConfig
     from vla_ros.export.exporter import export_bundle
-    from vla_ros.export.parity import ANYTHING
+    from vla_ros.export.parity import tolerance_of_random_weights
     from vla_ros.export.planning import FLOATS
 
     settings = ExportConfig(precision=args.precision or "fp32")
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         settings = yaml_config.load(args.config, ExportConfig)
         settings = yaml_config.override(settings, "--precision", precision=args.precision)
     if args.random_weights is not None and settings.tolerance is None:
-        settings = replace(settings, tolerance=ANYTHING)
+        settings = replace(settings, tolerance=tolerance_of_random_weights(settings.precision))
     card = yaml_config.read_text(args.model_card, "Markdown file") if args.model_card else None
     # floats need no ranges, but one frame shows that they are finite
     trained, frames = _read(args, 1 if settings.precision in FLOATS else settings.calibration_frames)

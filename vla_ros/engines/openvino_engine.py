@@ -73,11 +73,14 @@ class OpenVINOEngine:
 def openvino_core() -> Any:
     """The process's only `openvino.Core`, which stays: each one's CPU plugin replaces the thread's signal stack, and
     puts back what it found when it goes. Of two, the second would put back the first one's stack, unmapped by then, and
-    the next signal would end the process. Raises EngineError without OpenVINO."""
+    the next signal would end the process. Raises EngineError without a working OpenVINO."""
     # OpenVINO's tools report usage through this package where it can be imported; a robot reports to nobody
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
         raise EngineError("engine: expected OpenVINO, got none; pip install openvino") from error
-    return openvino.Core()
+    try:
+        return openvino.Core()
+    except RuntimeError as error:
+        raise EngineError(f"engine: expected an OpenVINO that starts, got: {' '.join(str(error).split())}") from error

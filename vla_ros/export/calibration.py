@@ -50,7 +50,10 @@ class Observer(TorchFunctionMode):
 
 @torch.no_grad()
 def observe(graph: PolicyGraph, feeds: Iterable[Feed]) -> Observer:
-    """Run the graph in torch on every frame."""
+    """Run the graph in torch on every frame.
+
+    All tokens count, those too that the last layer of the written graph leaves out: its ranges may be too wide.
+    """
     observer = Observer()
     for feed in feeds:
         observer.begin()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.action import ACTION_NAMES, ARM_DIM
+from vla_ros.bundle import Precision
 from vla_ros.config import check_numbers
 from vla_ros.errors import EngineError
 
@@ -66,8 +67,11 @@ frames. fp32 differs by the order of its sums alone (1e-4 m, 1e-3 rad); a grippe
 zero flips, and a thousandth allows for it where more than a thousand values are compared.
 """
 
-ANYTHING = Tolerance(position_mm=1e6, rotation_deg=1e6, gripper_flips=1.0)
-"""For random weights, which put logits around zero and mean nothing: errors are reported, and refuse no export."""
+
+def tolerance_of_random_weights(precision: Precision) -> Tolerance:
+    """Ten times a trained policy's, and any gripper: random weights amplify rounding and put logits around zero."""
+    trained = TOLERANCES[precision]
+    return Tolerance(position_mm=10 * trained.position_mm, rotation_deg=10 * trained.rotation_deg, gripper_flips=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

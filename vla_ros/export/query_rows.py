@@ -17,18 +17,24 @@ AXIS = 1
 
 
 def keep_query_rows(model: ir.Model) -> None:
-    """Gather the queries' rows of a traced graph in front of all that is computed row by row, not behind it."""
+    """Gather the queries' rows of a traced graph in front of all that is computed row by row, not behind it.
+
+    The graph's last Gather takes them, [1, queries, hidden_size], out of the last hidden states
+    [1, tokens, hidden_size].
+    """
     graph = model.graph
     gather = next(node for node in reversed(graph) if node.op_type == "Gather")
     last, index = gather.inputs
     assert last is not None
     assert gather.outputs[0].shape is not None
+    assert gather.attributes.get_int("axis") == AXIS
     queries = gather.outputs[0].shape[AXIS]
     narrowed = _read_for_queries(graph, gather)
     gathered: dict[ir.Value, ir.Value] = {}
     for node in narrowed:
         for place, value in enumerate(node.inputs):
             if value is None or value.producer() in narrowed or not _has_tokens(value):
+                assert value is None or value.shape is not None or value.producer() in narrowed or _is_constant(value)
                 continue
             if value not in gathered:
                 gathered[value] = _gather(graph, value, index)
@@ -56,6 +62,14 @@ def _read_for_queries(graph: ir.Graph, gather: ir.Node) -> dict[ir.Node, None]:
 def _has_tokens(value: ir.Value) -> bool:
     """Whether its axis of tokens is the graph's one that is not fixed."""
     return value.shape is not None and len(value.shape) > AXIS and not isinstance(value.shape[AXIS], int)
+
+
+def _is_constant(value: ir.Value) -> bool:
+    """Whether it is computed from nothing but constants."""
+    producer = value.producer()
+    if producer is None:
+        return value.is_initializer()
+    return all(_is_constant(source) for source in producer.inputs if source is not None)
 
 
 def _gather(graph: ir.Graph, value: ir.Value, index: ir.Value | None) -> ir.Value:
