@@ -106,8 +106,15 @@ def test_a_chunk_whose_time_is_over_never_runs(late: LateSteps) -> None:
 
 
 def test_the_ledger_makes_up_for_what_is_past() -> None:
-    assert due_cm(scheduled(1200, "ledger"), 1200, "ledger") == 1 + 2 + 3
-    assert due_cm(scheduled(1250, "ledger"), 1250, "ledger") == 1 + 2 + 3 + 4 / 2
+    ledger = DisplacementLedger().after(1000 * MS, x_cm(0.5), keep_ns=1000 * MS)
+    assert due_cm(scheduled(1200, "ledger", ledger), 1200, "ledger") == 1 + 2 + 3 - 0.5
+    assert due_cm(scheduled(1250, "ledger", ledger), 1250, "ledger") == 1 + 2 + 3 + 4 / 2 - 0.5
+
+
+def test_an_arm_that_stood_still_since_the_observation_runs_the_whole_chunk_from_its_arrival_on() -> None:
+    ledger = DisplacementLedger().after(900 * MS, x_cm(5), keep_ns=1000 * MS)
+    schedule = scheduled(1250, "ledger", ledger)
+    assert [due_cm(schedule, now_ms, "ledger") for now_ms in (1249, 1250, 1350)] == [None, 1, 3]
 
 
 def test_the_ledger_takes_off_what_was_commanded_since_the_stamp() -> None:

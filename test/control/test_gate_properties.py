@@ -78,16 +78,17 @@ def intended(schedule: Schedule) -> float:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=30), st.integers(0, 2**31))
-def test_with_the_ledger_the_arm_is_where_the_policy_wants_it_whatever_the_latency(
+def test_with_the_ledger_the_arm_is_where_its_chunk_wants_it_whatever_the_latency(
     chunks: list[tuple[int, int]], seed: int
 ) -> None:
     """The worked proof, in one dimension.
 
-    A policy sees where the arm is at a stamp and wants it on a path that it knows; its chunks arrive late, by another
-    number of ticks each. Whenever a chunk is in execution, the arm stands on the path at the end of the tick.
+    A policy sees where the arm is at a stamp and wants it on a path; its chunks arrive late, by another number of ticks
+    each, while former ones run. At the end of each tick the arm is where the newest chunk wants it after as many rows
+    as are due: nothing was lost, and nothing done twice.
     """
     path = np.cumsum(np.random.default_rng(seed).uniform(-0.02, 0.02, 200))
-    arrivals: dict[int, list] = {}
+    arrivals: dict[int, list[int]] = {}
     observed = 0
     for pause, latency in chunks:
         arrivals.setdefault(observed + latency, []).append(observed)
@@ -95,15 +96,21 @@ def test_with_the_ledger_the_arm_is_where_the_policy_wants_it_whatever_the_laten
     state, _ = step(CONFIG, GateState(), -1, Inbox(instruction="go", policy_instruction="go"))
     positions = [0.0]  # at the beginning of each tick
     for tick in range(observed + 8):
-        state, command = step(
-            CONFIG,
-            state,
-            (tick + 1) * PERIOD_NS,
-            Inbox(chunks=tuple(plan(stamp, path, positions[stamp]) for stamp in sorted(arrivals.get(tick, [])))),
-        )
+        now_ns = (tick + 1) * PERIOD_NS
+        arrived = tuple(plan(stamp, path, positions[stamp]) for stamp in sorted(arrivals.get(tick, [])))
+        state, command = step(CONFIG, state, now_ns, Inbox(chunks=arrived))
         positions.append(positions[-1] + command.delta[0])
-        if state.last_row_ns == (tick + 1) * PERIOD_NS:
-            assert positions[-1] == pytest.approx(path[tick], abs=1e-6)
+        if state.last_row_ns == now_ns:
+            schedule = state.schedule
+            stamp, rows = schedule.chunk.stamp_ns // PERIOD_NS - 1, schedule.done_ns // PERIOD_NS
+            assert rows == (now_ns - schedule.start_ns) // PERIOD_NS + 1
+            assert schedule.start_ns == schedule.chunk.stamp_ns or positions[stamp] == before(positions, schedule)
+            assert positions[-1] == pytest.approx(path[stamp + rows - 1], abs=1e-6)
+
+
+def before(positions: list[float], schedule: Schedule) -> float:
+    """Where the arm was when the chunk began."""
+    return positions[schedule.start_ns // PERIOD_NS - 1]
 
 
 def plan(stamp: int, path: np.ndarray, position: float) -> ActionChunk:

@@ -220,38 +220,34 @@ def test_a_jittering_timer_neither_stops_nor_repeats(phase_ms: int, late_steps: 
         moved.append(command.delta[0] * 100)
     assert min(moved[1:]) > 0.7
     assert max(moved[1:]) < 1.3
-    if late_steps == "ledger":
-        assert sum(moved) == pytest.approx(200 + phase_ms / 100, rel=0.005)
+    if late_steps == "ledger":  # which knows where the arm was at a stamp no better than the ticks' jitter
+        assert sum(moved) == pytest.approx(200, rel=0.01)
 
 
-@pytest.mark.parametrize(("late_steps", "cm"), [("ledger", 6), ("skip", 3), ("restart", 1)])
+@pytest.mark.parametrize(("late_steps", "cm"), [("ledger", 6 - 1), ("skip", 3), ("restart", 1)])
 def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(late_steps: LateSteps, cm: float) -> None:
-    config = dataclasses.replace(CONFIG, late_steps=late_steps)
-    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    """A chunk of an image of START, where the former chunk moved 1 cm, arrives two ticks later."""
+    config = dataclasses.replace(CONFIG, late_steps=late_steps, execution_horizon=1)
+    state, _ = step(config, GateState(), START - PERIOD_NS - 1, Inbox(instruction="go", policy_instruction="go"))
+    state, _ = step(config, state, START, Inbox(chunks=(make_chunk(START - 1),)))
+    config = dataclasses.replace(config, execution_horizon=4)
     _, command = step(config, state, START + 2 * PERIOD_NS, Inbox(chunks=(make_chunk(START),)))
-    assert command.delta[0] * 100 == pytest.approx(cm)
+    assert command.delta[0] * 100 == pytest.approx(cm, abs=1e-5)
 
 
 def test_what_is_owed_is_made_up_for_at_the_speed_limit_and_no_faster() -> None:
-    """Rows of 1, 2, 3, 4 cm, two ticks late, at most 4 cm a tick: 10 cm in the three ticks that are left."""
-    limits = SpeedLimits(max_linear_speed_m_s=0.4, max_angular_speed_rad_s=1.0)
+    """Rows of 1, 2, 3 and 4 cm, of which 1 was moved when the chunk arrives two ticks late; at most 4.5 cm a tick."""
+    limits = SpeedLimits(max_linear_speed_m_s=0.45, max_angular_speed_rad_s=1.0)
     config = dataclasses.replace(CONFIG, limits=limits)
-    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
-    inbox, moved = Inbox(chunks=(make_chunk(START),)), []
-    for tick in (1, 2, 3, 4):
-        state, command = step(config, state, START + tick * PERIOD_NS, inbox)
-        inbox = Inbox()
-        moved.append(round(command.delta[0] * 100, 6))
-    assert moved == [3, 3, 4, 0]
-    assert state.counts == {}
-    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    state, _ = step(config, GateState(), START - PERIOD_NS - 1, Inbox(instruction="go", policy_instruction="go"))
+    state, _ = step(config, state, START, Inbox(chunks=(make_chunk(START - 1, rows=1),)))
     inbox, moved = Inbox(chunks=(make_chunk(START),)), []
     for tick in (2, 3, 4):
         state, command = step(config, state, START + tick * PERIOD_NS, inbox)
         inbox = Inbox()
-        moved.append(round(command.delta[0] * 100, 6))
-    assert moved == [4, 4, 0]  # 2 cm are lost: a chunk never runs beyond its time
-    assert state.counts == {"clamped": 2}
+        moved.append(round(command.delta[0] * 100, 5))
+    assert moved == [4.5, 4.5, 0]  # all 9 cm; had the last tick left some, it would be lost: a chunk's time is its time
+    assert state.counts == {"clamped": 1}
 
 
 def test_an_arm_that_was_stopped_owes_nothing_of_before() -> None:

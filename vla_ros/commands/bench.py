@@ -8,9 +8,13 @@
   inference       latency and memory of a policy's forward pass on this machine's CPU, beside torch eager fp32, beside
                   torch.compile bf16 and beside what the machine can do at best; see `vla-ros bench inference --help`.
 
+  late-steps      what a policy's latency does to a reach, with a displacement ledger, skipping and restarting; a
+                  simulation of the real gate, in a second.
+
 example:
   vla-ros bench train config/train/libero_object_tiny.yaml --json bench.json --plot bench.png
   vla-ros bench inference config/policy/qwen3_vl_2b.yaml --json inference.json --plot inference.png
+  vla-ros bench late-steps --plot late_steps.png
 """
 
 import argparse
@@ -24,9 +28,10 @@ from vla_ros.errors import ConfigError
 if TYPE_CHECKING:
     from vla_ros.bench.inference import InferenceBenchmark
 
-HELP = "measure training (data path, bare computation, the real loop) and inference (engines, torch, roofline)"
+HELP = "measure training, inference (engines, torch, roofline) and what latency does to a reach"
 TRAIN_HELP = "measure training: data path, bare computation and the real loop"
 INFERENCE_HELP = "measure inference: engines, torch and the machine's roofline, side by side"
+LATE_STEPS_HELP = "simulate what a policy's latency does to a reach, by what becomes of late steps"
 INFERENCE = """Latency and memory of one forward pass, from an observation to the model's outputs.
 
 With a config of config/policy/ the policy is of that real size with random weights: nothing is downloaded, and latency,
@@ -66,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
+    late_steps = benchmarks.add_parser("late-steps", help=LATE_STEPS_HELP, description=LATE_STEPS_HELP)
+    _add_outputs(late_steps, "draw the reaches into this file")
 
 
 def _add_inference(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +112,21 @@ def run(args: argparse.Namespace) -> int:
     for option, path in (("--json", args.json), ("--plot", args.plot)):
         if path is not None:
             report.check_writable(path, option)
-    return _run_inference(args) if args.benchmark == "inference" else _run_train(args)
+    return {"train": _run_train, "inference": _run_inference, "late-steps": _run_late_steps}[args.benchmark](args)
+
+
+def _run_late_steps(args: argparse.Namespace) -> int:
+    from vla_ros.bench import late_steps, late_steps_report, report
+
+    reaches = late_steps.compare()
+    print(late_steps_report.text(reaches))
+    if args.json is not None:
+        report.write_json(args.json, late_steps_report.document(reaches))
+        print(f"figures: {args.json}")
+    if args.plot is not None:
+        late_steps_report.plot(reaches, args.plot)
+        print(f"plot: {args.plot}")
+    return 0
 
 
 def _run_train(args: argparse.Namespace) -> int:

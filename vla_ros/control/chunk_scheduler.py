@@ -12,8 +12,9 @@ from vla_ros.control.displacement_ledger import DisplacementLedger
 LateSteps = Literal["ledger", "skip", "restart"]
 """What becomes of the rows that are past when their chunk arrives.
 
-ledger: their displacement is made up for, less what was commanded meanwhile, as fast as the limits allow.
-skip: it is lost. restart: all rows run late, from the chunk's arrival on.
+ledger: their displacement is made up for, less what was commanded since the observation, as fast as the limits allow;
+if that is nothing, the arm is where it was seen, and all rows run from the chunk's arrival on.
+skip: it is lost. restart: all rows run from the arrival on, whatever was commanded since.
 """
 
 JITTER = 0.25
@@ -44,7 +45,7 @@ class Schedule:
 
     Attributes:
         chunk: the newest admitted chunk, or None.
-        start_ns: when its first row is due: its observation's stamp, or, with `restart`, its arrival [ns].
+        start_ns: when its first row is due: its observation's stamp, or its arrival [ns].
         done_ns: how much of the chunk's time is dealt with: commanded, or past; it never goes back [ns].
         owed: float64 [6], what is still to be commanded of that time; what was commanded too much is owed back.
     """
@@ -61,10 +62,12 @@ class Schedule:
     @classmethod
     def of(cls, chunk: ActionChunk, now_ns: int, late: LateSteps, ledger: DisplacementLedger) -> "Schedule":
         """Execute `chunk` from now on; what was left of the former one is dropped."""
-        if late == "restart" and now_ns < chunk.stamp_ns + len(chunk) * chunk.period_ns:
-            return cls(chunk=chunk, start_ns=max(now_ns, chunk.stamp_ns))
-        owed = -ledger.since(chunk.stamp_ns, chunk.period_ns, chunk.rotation) if late == "ledger" else NONE
-        return cls(chunk=chunk, start_ns=chunk.stamp_ns, owed=owed)
+        commanded = ledger.since(chunk.stamp_ns, chunk.period_ns, chunk.rotation)
+        is_over = now_ns >= chunk.stamp_ns + len(chunk) * chunk.period_ns
+        # an arm that stood still is where the policy saw it: there is nothing to make up for, and no reason to hurry
+        is_at_start = late == "restart" or (late == "ledger" and not commanded.any())
+        start_ns = max(now_ns, chunk.stamp_ns) if is_at_start and not is_over else chunk.stamp_ns
+        return cls(chunk=chunk, start_ns=start_ns, owed=-commanded if late == "ledger" else NONE)
 
     def due(self, now_ns: int, execution_horizon: int, late: LateSteps) -> Due | None:
         """What to command for the period that begins now, or None: no chunk, not yet, used up, or done already.
