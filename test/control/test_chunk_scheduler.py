@@ -11,8 +11,8 @@ HORIZON = 8
 
 
 def scheduled(now_ms: int, late: LateSteps = "skip", ledger: DisplacementLedger | None = None) -> Schedule:
-    """A chunk that arrived at `now_ms`."""
-    return Schedule.of(make_chunk(1000 * MS), now_ms * MS, late, ledger or DisplacementLedger())
+    """A chunk whose first tick is at `now_ms`."""
+    return Schedule(chunk=make_chunk(1000 * MS)).started(now_ms * MS, HORIZON, late, ledger or DisplacementLedger())
 
 
 def due_cm(schedule: Schedule, now_ms: int, late: LateSteps = "skip", horizon: int = HORIZON) -> float | None:
@@ -54,7 +54,7 @@ def test_the_gripper_is_that_of_the_row_in_the_middle_of_the_period(now_ms: int,
 @pytest.mark.parametrize("late", ["ledger", "skip", "restart"])
 def test_rows_on_time_are_the_policys_own_to_the_last_bit(late: LateSteps) -> None:
     chunk = make_chunk(1000 * MS)
-    schedule = Schedule.of(chunk, 1000 * MS, late, DisplacementLedger())
+    schedule = Schedule(chunk=chunk).started(1000 * MS, HORIZON, late, DisplacementLedger())
     for row in range(4):
         due = schedule.due((1000 + 100 * row) * MS, HORIZON, late)
         assert due is not None
@@ -89,7 +89,7 @@ def test_skip_loses_nothing_to_a_tick_that_is_up_to_a_quarter_period_late(now_ms
     assert due_cm(schedule.after(due, due.delta, "skip"), now_ms) == cm
 
 
-def test_restart_plays_every_row_from_the_arrival_on() -> None:
+def test_restart_plays_every_row_from_the_first_tick_on() -> None:
     schedule = scheduled(1250, "restart")
     moved = []
     for now_ms in (1249, 1250, 1350, 1450, 1550, 1650):
@@ -100,29 +100,48 @@ def test_restart_plays_every_row_from_the_arrival_on() -> None:
 
 
 @pytest.mark.parametrize("late", ["ledger", "skip", "restart"])
-def test_a_chunk_whose_time_is_over_never_runs(late: LateSteps) -> None:
-    schedule = scheduled(1400, late)
-    assert [due_cm(schedule, now_ms, late) for now_ms in (1400, 1450, 2000)] == [None, None, None]
+@pytest.mark.parametrize(("rows", "horizon"), [(4, 8), (20, 4)])
+def test_an_observation_as_old_as_the_rows_last_moves_nothing(late: LateSteps, rows: int, horizon: int) -> None:
+    for first_ms, moves in ((1399, True), (1400, False), (1450, False), (2000, False)):
+        schedule = Schedule(chunk=make_chunk(1000 * MS, rows=rows))
+        schedule = schedule.started(first_ms * MS, horizon, late, DisplacementLedger())
+        assert (schedule.due(first_ms * MS, horizon, late) is not None) is moves
 
 
 def test_the_ledger_makes_up_for_what_is_past() -> None:
-    ledger = DisplacementLedger().after(1000 * MS, x_cm(0.5), keep_ns=1000 * MS)
-    assert due_cm(scheduled(1200, "ledger", ledger), 1200, "ledger") == 1 + 2 + 3 - 0.5
-    assert due_cm(scheduled(1250, "ledger", ledger), 1250, "ledger") == 1 + 2 + 3 + 4 / 2 - 0.5
+    """It was moving all the time, by half a centimetre a period."""
+    ledger = DisplacementLedger()
+    for tick_ms in (1000, 1100):
+        ledger = ledger.after(tick_ms * MS, x_cm(0.5), keep_ns=1000 * MS)
+    assert due_cm(scheduled(1200, "ledger", ledger), 1200, "ledger") == 1 + 2 + 3 - 0.5 - 0.5
 
 
-def test_an_arm_that_stood_still_since_the_observation_runs_the_whole_chunk_from_its_arrival_on() -> None:
+def test_an_arm_that_stood_still_since_the_observation_runs_the_whole_chunk_from_the_first_tick_on() -> None:
     ledger = DisplacementLedger().after(900 * MS, x_cm(5), keep_ns=1000 * MS)
     schedule = scheduled(1250, "ledger", ledger)
     assert [due_cm(schedule, now_ms, "ledger") for now_ms in (1249, 1250, 1350)] == [None, 1, 3]
 
 
+@pytest.mark.parametrize("stamp_ms", [999, 1000, 1001])
+def test_time_in_which_the_arm_stood_still_is_not_past(stamp_ms: int) -> None:
+    """It stood until 1050, moved for 100 ms, and stood again: 100 ms of the chunk are past, whatever the stamp."""
+    ledger = DisplacementLedger()
+    for tick_ms, cm in ((900, 1.0), (1050, 0.25)):
+        ledger = ledger.after(tick_ms * MS, x_cm(cm), keep_ns=1000 * MS)
+    chunk = make_chunk(stamp_ms * MS)
+    schedule = Schedule(chunk=chunk).started(1300 * MS, HORIZON, "ledger", ledger)
+    moved_since = 0.25 + max(0, 1000 - stamp_ms) / 100
+    elapsed_rows = 1 + max(0, 1000 - stamp_ms) / 100
+    due = due_cm(schedule, 1300, "ledger")
+    assert due == pytest.approx(1 + 2 + 3 * (elapsed_rows - 1) - moved_since)
+
+
 def test_the_ledger_takes_off_what_was_commanded_since_the_stamp() -> None:
     """Of the command at 950 ms, half was for after the stamp."""
     ledger = DisplacementLedger()
-    for tick_ms, cm in ((900, 7.0), (950, 1.0), (1050, 0.0), (1100, 2.0)):
+    for tick_ms, cm in ((850, 7.0), (950, 1.0), (1050, 1.5), (1150, 2.0)):
         ledger = ledger.after(tick_ms * MS, x_cm(cm), keep_ns=1000 * MS)
-    assert due_cm(scheduled(1200, "ledger", ledger), 1200, "ledger") == 1 + 2 + 3 - 0.5 - 2
+    assert due_cm(scheduled(1250, "ledger", ledger), 1250, "ledger") == 1 + 2 + 3 + 2 - 0.5 - 1.5 - 2
 
 
 def test_the_ledger_goes_back_where_too_much_was_commanded() -> None:

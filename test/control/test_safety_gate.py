@@ -9,7 +9,7 @@ from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, SPACE, make_chunk,
 from vla_ros.action import ActionChunk
 from vla_ros.control.chunk_scheduler import LateSteps
 from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode, step
+from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode, receive, step
 
 START = 1000 * MS
 
@@ -224,36 +224,92 @@ def test_a_jittering_timer_neither_stops_nor_repeats(phase_ms: int, late_steps: 
         assert sum(moved) == pytest.approx(200, rel=0.01)
 
 
-@pytest.mark.parametrize(("late_steps", "cm"), [("ledger", 6 - 1), ("skip", 3), ("restart", 1)])
-def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(late_steps: LateSteps, cm: float) -> None:
-    """A chunk of an image of START, where the former chunk moved 1 cm, arrives two ticks later."""
-    config = dataclasses.replace(CONFIG, late_steps=late_steps, execution_horizon=1)
-    state, _ = step(config, GateState(), START - PERIOD_NS - 1, Inbox(instruction="go", policy_instruction="go"))
-    state, _ = step(config, state, START, Inbox(chunks=(make_chunk(START - 1),)))
-    config = dataclasses.replace(config, execution_horizon=4)
-    _, command = step(config, state, START + 2 * PERIOD_NS, Inbox(chunks=(make_chunk(START),)))
-    assert command.delta[0] * 100 == pytest.approx(cm, abs=1e-5)
+@pytest.mark.parametrize(("late_steps", "moved_cm"), [("ledger", [5, 4]), ("skip", [3, 4]), ("restart", [1, 2])])
+def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(
+    late_steps: LateSteps, moved_cm: list[float]
+) -> None:
+    """Half a centimetre a tick is moved while a chunk of START is on its way, for two ticks."""
+    config = dataclasses.replace(CONFIG, late_steps=late_steps)
+    state, _ = step(config, GateState(), START - 2 * PERIOD_NS, Inbox(instruction="go", policy_instruction="go"))
+    former = make_chunk(START - PERIOD_NS, x0_m=0.005, slope_m=0.0)
+    for tick in range(-1, 2):
+        state, _ = step(config, state, START + tick * PERIOD_NS, Inbox(chunks=(former,)))
+    inbox, moved = Inbox(chunks=(make_chunk(START),)), []
+    for tick in (2, 3):
+        state, command = step(config, state, START + tick * PERIOD_NS, inbox)
+        inbox = Inbox()
+        moved.append(command.delta[0] * 100)
+    assert moved == pytest.approx(moved_cm, abs=1e-5)
 
 
 def test_what_is_owed_is_made_up_for_at_the_speed_limit_and_no_faster() -> None:
-    """Rows of 1, 2, 3 and 4 cm, of which 1 was moved when the chunk arrives two ticks late; at most 4.5 cm a tick."""
+    """As above, at most 4.5 cm a tick: 9 cm in two ticks, of which the first may not make all it owes."""
     limits = SpeedLimits(max_linear_speed_m_s=0.45, max_angular_speed_rad_s=1.0)
     config = dataclasses.replace(CONFIG, limits=limits)
-    state, _ = step(config, GateState(), START - PERIOD_NS - 1, Inbox(instruction="go", policy_instruction="go"))
-    state, _ = step(config, state, START, Inbox(chunks=(make_chunk(START - 1, rows=1),)))
+    state, _ = step(config, GateState(), START - 2 * PERIOD_NS, Inbox(instruction="go", policy_instruction="go"))
+    former = make_chunk(START - PERIOD_NS, x0_m=0.005, slope_m=0.0)
+    for tick in range(-1, 2):
+        state, _ = step(config, state, START + tick * PERIOD_NS, Inbox(chunks=(former,)))
     inbox, moved = Inbox(chunks=(make_chunk(START),)), []
     for tick in (2, 3, 4):
         state, command = step(config, state, START + tick * PERIOD_NS, inbox)
         inbox = Inbox()
         moved.append(round(command.delta[0] * 100, 5))
-    assert moved == [4.5, 4.5, 0]  # all 9 cm; had the last tick left some, it would be lost: a chunk's time is its time
-    assert state.counts == {"clamped": 1}
+    assert moved == [4.5, 4.5, 0]
+    assert state.counts["clamped"] == 1
 
 
-def test_an_arm_that_was_stopped_owes_nothing_of_before() -> None:
-    """A stop ends a chunk, and with it all that it still owed."""
-    state, now_ns = make_running(START), START + PERIOD_NS
-    state, _ = step(CONFIG, state, now_ns, Inbox(instruction="other", policy_instruction="other"))
-    now_ns += 5 * PERIOD_NS
-    _, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
-    assert command.delta[0] == pytest.approx(0.01)
+@pytest.mark.parametrize("arrival_ms", [0, 1, 50, 99])
+def test_a_chunk_that_comes_between_two_ticks_begins_at_its_own_speed(arrival_ms: int) -> None:
+    """The arm stood still: row 0 runs whole, at the first tick."""
+    for late_steps in ("ledger", "restart"):
+        config = dataclasses.replace(CONFIG, late_steps=late_steps)
+        state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+        state = receive(config, state, START + 100 * MS + arrival_ms * MS, Inbox(chunks=(make_chunk(START),)))
+        state, command = step(config, state, START + 200 * MS, Inbox())
+        assert command.delta[0] * 100 == pytest.approx(1)
+
+
+def test_a_stop_ends_what_was_owed() -> None:
+    """Chunks of 1 to 4 cm a row at 0.5 cm a tick owe 2.5 cm after two ticks; the next one after a stop owes nothing."""
+    limits = SpeedLimits(max_linear_speed_m_s=0.05, max_angular_speed_rad_s=1.0)
+    config = dataclasses.replace(CONFIG, limits=limits)
+    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    for tick in range(2):
+        state, _ = step(config, state, START + tick * PERIOD_NS, Inbox(chunks=(make_chunk(START),)))
+    assert state.schedule.owed[0] * 100 == pytest.approx(2)
+    now_ns = START + 2 * PERIOD_NS
+    state, _ = step(config, state, now_ns, Inbox(instruction="other", policy_instruction="other"))
+    config = dataclasses.replace(config, limits=CONFIG.limits)
+    now_ns += PERIOD_NS
+    _, command = step(config, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert command.delta[0] * 100 == pytest.approx(1)
+
+
+def test_at_a_chunks_end_no_more_is_made_up_for_than_its_time_allows() -> None:
+    """A quarter of a period is left: a quarter of the speed limit's displacement, however much is owed."""
+    limits = SpeedLimits(max_linear_speed_m_s=0.2, max_angular_speed_rad_s=1.0)
+    config = dataclasses.replace(CONFIG, limits=limits)
+    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    moved, inbox = [], Inbox(chunks=(make_chunk(START, x0_m=0.1),))
+    for tick_ms in (0, 100, 200, 300, 375, 400):
+        state, command = step(config, state, START + tick_ms * MS, inbox)
+        inbox = Inbox()
+        moved.append(round(command.delta[0] * 100, 6))
+    assert moved == [2, 2, 2, 2, 0, 0]  # at 375 ms all was dealt with: the tick at 300 had the rest of the time
+    state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    state, _ = step(config, state, START, Inbox(chunks=(make_chunk(START, x0_m=0.1),)))
+    _, command = step(config, state, START + 375 * MS, Inbox())
+    assert command.delta[0] * 100 == pytest.approx(0.5)
+
+
+def test_a_camera_whose_clock_is_ahead_carries_no_chunk_across_a_stop() -> None:
+    state, _ = step(CONFIG, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
+    ahead = make_chunk(START + 40 * MS)
+    state, _ = step(CONFIG, state, START, Inbox(chunks=(ahead,)))
+    state, _ = step(CONFIG, state, START + MS, Inbox(emergency_stop=True))
+    state, _ = step(CONFIG, state, START + 2 * MS, Inbox(emergency_stop=False))
+    state, _ = step(CONFIG, state, START + 3 * MS, Inbox(reset=True))
+    state, _ = step(CONFIG, state, START + 4 * MS, Inbox(instruction="go"))
+    state, command = step(CONFIG, state, START + 50 * MS, Inbox(chunks=(ahead,)))
+    assert command.is_stop

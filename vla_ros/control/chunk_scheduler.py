@@ -7,18 +7,15 @@ import numpy as np
 
 from vla_ros.action import ARM_DIM, ActionChunk
 from vla_ros.control.displacement import NONE, Displacement, compose, remaining
-from vla_ros.control.displacement_ledger import DisplacementLedger
+from vla_ros.control.displacement_ledger import JITTER, DisplacementLedger
 
 LateSteps = Literal["ledger", "skip", "restart"]
 """What becomes of the rows that are past when their chunk arrives.
 
-ledger: their displacement is made up for, less what was commanded since the observation, as fast as the limits allow;
-if that is nothing, the arm is where it was seen, and all rows run from the chunk's arrival on.
-skip: it is lost. restart: all rows run from the arrival on, whatever was commanded since.
+ledger: their displacement is made up for, less what was commanded since the observation, as fast as the limits allow.
+An arm that stood still is where it was seen: time in which nothing was commanded does not count as past.
+skip: it is lost. restart: all rows run from the first tick on, whatever was commanded since.
 """
-
-JITTER = 0.25
-"""How late a tick may be for `skip` to count nothing as past, as a part of the period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +26,13 @@ class Due:
         delta: float64 [6], m and rad, to be made within one period.
         gripper: opening of the row in the middle of the period.
         until_ns: where in the chunk's time the period ends [ns].
+        lasts_ns: how much of the period is the chunk's: all, but at its end [ns].
     """
 
     delta: Displacement
     gripper: float
     until_ns: int
+    lasts_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +44,13 @@ class Schedule:
 
     Attributes:
         chunk: the newest admitted chunk, or None.
-        start_ns: when its first row is due: its observation's stamp, or its arrival [ns].
+        start_ns: when its first row is due, which its first tick decides; None before that [ns].
         done_ns: how much of the chunk's time is dealt with: commanded, or past; it never goes back [ns].
         owed: float64 [6], what is still to be commanded of that time; what was commanded too much is owed back.
     """
 
     chunk: ActionChunk | None = None
-    start_ns: int = 0
+    start_ns: int | None = None
     done_ns: int = 0
     owed: Displacement = field(default_factory=lambda: NONE)
 
@@ -59,37 +58,41 @@ class Schedule:
         """Whether `chunk` comes from a later observation than the one in execution."""
         return self.chunk is None or chunk.stamp_ns > self.chunk.stamp_ns
 
-    @classmethod
-    def of(cls, chunk: ActionChunk, now_ns: int, late: LateSteps, ledger: DisplacementLedger) -> "Schedule":
-        """Execute `chunk` from now on; what was left of the former one is dropped."""
-        commanded = ledger.since(chunk.stamp_ns, chunk.period_ns, chunk.rotation)
-        is_over = now_ns >= chunk.stamp_ns + len(chunk) * chunk.period_ns
-        # an arm that stood still is where the policy saw it: there is nothing to make up for, and no reason to hurry
-        is_at_start = late == "restart" or (late == "ledger" and not commanded.any())
-        start_ns = max(now_ns, chunk.stamp_ns) if is_at_start and not is_over else chunk.stamp_ns
-        return cls(chunk=chunk, start_ns=start_ns, owed=-commanded if late == "ledger" else NONE)
+    def started(self, now_ns: int, execution_horizon: int, late: LateSteps, ledger: DisplacementLedger) -> "Schedule":
+        """The schedule at a tick, which is the chunk's first one unless it has started already.
 
-    def due(self, now_ns: int, execution_horizon: int, late: LateSteps) -> Due | None:
-        """What to command for the period that begins now, or None: no chunk, not yet, used up, or done already.
+        A chunk whose observation is as old as its rows last is over, whatever became of its time.
 
         Args:
             now_ns: the present, in the clock of the observation stamps [ns].
             execution_horizon: rows from this one on are never executed.
+            ledger: of the last `execution_horizon` periods at least.
         """
-        if self.chunk is None:
+        if self.chunk is None or self.start_ns is not None or now_ns < self.chunk.stamp_ns:
+            return self
+        stamp_ns, period_ns = self.chunk.stamp_ns, self.chunk.period_ns
+        if late == "skip" or now_ns - stamp_ns >= min(execution_horizon, len(self.chunk)) * period_ns:
+            return replace(self, start_ns=stamp_ns)
+        if late == "restart":
+            return replace(self, start_ns=now_ns)
+        owed = -ledger.since(stamp_ns, period_ns, self.chunk.rotation)
+        return replace(self, start_ns=stamp_ns + ledger.idle_ns(stamp_ns, now_ns, period_ns), owed=owed)
+
+    def due(self, now_ns: int, execution_horizon: int, late: LateSteps) -> Due | None:
+        """What to command for the period that begins now, or None: no chunk, not yet, used up, or done already."""
+        if self.chunk is None or self.start_ns is None:
             return None
         period_ns, rows = self.chunk.period_ns, min(execution_horizon, len(self.chunk))
-        elapsed_ns, until_ns = (
-            now_ns - self.start_ns,
-            min(now_ns - self.start_ns + self.chunk.period_ns, rows * period_ns),
-        )
+        elapsed_ns = now_ns - self.start_ns
+        until_ns = min(elapsed_ns + period_ns, rows * period_ns)
         is_past = late != "ledger" and elapsed_ns - self.done_ns > JITTER * period_ns
         from_ns = elapsed_ns if is_past else self.done_ns
         if not 0 <= elapsed_ns < rows * period_ns or until_ns <= from_ns:
             return None
         delta = compose(self.owed, self._motion(self.chunk, from_ns, until_ns), self.chunk.rotation)
         middle = min((elapsed_ns + period_ns // 2) // period_ns, rows - 1)
-        return Due(delta=delta, gripper=float(self.chunk.actions[middle, ARM_DIM]), until_ns=until_ns)
+        gripper = float(self.chunk.actions[middle, ARM_DIM])
+        return Due(delta=delta, gripper=gripper, until_ns=until_ns, lasts_ns=until_ns - elapsed_ns)
 
     def after(self, due: Due, commanded: Displacement, late: LateSteps) -> "Schedule":
         """The schedule once `commanded`, all of what was due or what limits left of it, was sent."""

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from vla_ros.action import Rotation
 from vla_ros.control.displacement import NONE, Displacement, compose
 
+JITTER = 0.25
+"""How late a tick may be to count as on time, as a part of the period: the command before it lasts until then."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisplacementLedger:
@@ -35,3 +38,14 @@ class DisplacementLedger:
             if part > 0:
                 total = compose(total, part * delta, rotation)
         return total
+
+    def idle_ns(self, instant_ns: int, now_ns: int, period_ns: int) -> int:
+        """For how much of the time from `instant_ns` to `now_ns` nothing was commanded."""
+        idle_ns, until_ns, is_moving = 0, instant_ns, False
+        for tick_ns in (*(tick for tick, _ in self.entries), now_ns):
+            gap_ns = tick_ns - until_ns
+            if gap_ns > (JITTER * period_ns if is_moving else 0):
+                idle_ns += gap_ns
+            is_moving = tick_ns + period_ns > until_ns
+            until_ns = max(until_ns, tick_ns + period_ns)
+        return idle_ns

@@ -48,15 +48,6 @@ class GateConfig:
             if getattr(self, name) <= 0:
                 raise ContractError(f"{name}: expected > 0, got {getattr(self, name)}")
 
-    @property
-    def horizon_ns(self) -> int:
-        """How long a chunk runs: an observation older than this has no row left [ns]."""
-        return (self.execution_horizon + 1) * self.action_space.period_ns
-
-    def due(self, schedule: Schedule, now_ns: int) -> Due | None:
-        """What a schedule has for the tick at `now_ns`."""
-        return schedule.due(now_ns, self.execution_horizon, self.late_steps)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
@@ -150,8 +141,7 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
         state = _instruct(state, now_ns, inbox.instruction)
     if inbox.policy_instruction is not None and inbox.policy_instruction != state.policy_instruction:
         # what is in execution or still on its way was made for the former instruction
-        heard = inbox.policy_instruction
-        state = replace(state, policy_instruction=heard, newer_than_ns=now_ns, schedule=Schedule())
+        state = replace(_forgotten(state, now_ns), policy_instruction=inbox.policy_instruction)
     for reason in inbox.refused:
         state = _refused(state, reason)
     for chunk in inbox.chunks:
@@ -163,30 +153,41 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
 
 def restarted(state: GateState, now_ns: int) -> GateState:
     """The state after a simulator was reset to an earlier time: nothing from before runs; a FAULT stays."""
-    state = replace(state, now_ns=now_ns, ledger=DisplacementLedger())
+    state = replace(state, now_ns=now_ns, newer_than_ns=-1, ledger=DisplacementLedger(), schedule=Schedule())
     return _stopped(state, now_ns - 1, Mode.ARMED, "the simulator was reset")
 
 
 def has_due_row(config: GateConfig, state: GateState, now_ns: int) -> bool:
     """Whether `advance` would execute a row now."""
-    return state.mode is not Mode.FAULT and config.due(state.schedule, now_ns) is not None
+    return state.mode is not Mode.FAULT and _due(config, _started(config, state, now_ns), now_ns) is not None
+
+
+def _started(config: GateConfig, state: GateState, now_ns: int) -> GateState:
+    schedule = state.schedule.started(now_ns, config.execution_horizon, config.late_steps, state.ledger)
+    return replace(state, schedule=schedule)
+
+
+def _due(config: GateConfig, state: GateState, now_ns: int) -> Due | None:
+    return state.schedule.due(now_ns, config.execution_horizon, config.late_steps)
 
 
 def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateState, Command]:
     """Execute what is due now; a zero delta where nothing is."""
-    state = replace(state, now_ns=now_ns)
-    due = None if state.mode is Mode.FAULT else config.due(state.schedule, now_ns)
+    state = _started(config, replace(state, now_ns=now_ns), now_ns)
+    due = None if state.mode is Mode.FAULT else _due(config, state, now_ns)
     if due is None:
         if state.mode is Mode.RUN and now_ns - state.last_row_ns > config.chunk_timeout_ns:
             state = _stopped(state, now_ns, Mode.HOLD, _starved(state, now_ns - state.last_row_ns))
         return state, Command.stop(state.gripper)
-    delta, is_clamped = config.limits.clamp(due.delta, 1 / config.action_space.control_rate_hz)
+    # at a chunk's end the period is cut short, and so is what may still be made up for in it
+    delta, is_clamped = config.limits.clamp(due.delta, due.lasts_ns / 1e9)
+    space = config.action_space
     state = replace(
         state,
         mode=Mode.RUN,
         reason="",
         schedule=state.schedule.after(due, delta, config.late_steps),
-        ledger=state.ledger.after(now_ns, delta, config.horizon_ns),
+        ledger=state.ledger.after(now_ns, delta, keep_ns=(config.execution_horizon + 2) * space.period_ns),
         gripper=due.gripper,
         last_row_ns=now_ns,
     )
@@ -199,7 +200,15 @@ def _stopped(state: GateState, now_ns: int, mode: Mode, reason: str) -> GateStat
     """Leave the chunk for good; FAULT is latched and keeps its first reason."""
     if state.mode is Mode.FAULT and mode is not Mode.FAULT:
         mode, reason = state.mode, state.reason
-    return replace(state, mode=mode, reason=reason, epoch=state.epoch + 1, newer_than_ns=now_ns, schedule=Schedule())
+    return replace(_forgotten(state, now_ns), mode=mode, reason=reason, epoch=state.epoch + 1)
+
+
+def _forgotten(state: GateState, now_ns: int) -> GateState:
+    """Without its chunk, which never runs again: not if the camera's clock is a little ahead either."""
+    running_ns = state.schedule.chunk.stamp_ns if state.schedule.chunk is not None else now_ns
+    # what is further ahead is from before the clock went back
+    stamps = [stamp for stamp in (running_ns, state.newer_than_ns) if stamp - now_ns <= MAX_FUTURE_NS]
+    return replace(state, newer_than_ns=max([now_ns, *stamps]), schedule=Schedule())
 
 
 def _starved(state: GateState, duration_ns: int) -> str:
@@ -255,8 +264,7 @@ def _admit(config: GateConfig, state: GateState, now_ns: int, chunk: ActionChunk
         return _counted(state, "dropped: older than the last stop")
     if not state.schedule.is_newer(chunk):
         return _counted(state, "dropped: out of order")
-    schedule = Schedule.of(chunk, now_ns, config.late_steps, state.ledger)
-    return replace(state, schedule=schedule, last_refusal="")
+    return replace(state, schedule=Schedule(chunk=chunk), last_refusal="")
 
 
 def _refused(state: GateState, reason: str) -> GateState:
