@@ -224,16 +224,22 @@ def test_a_jittering_timer_neither_stops_nor_repeats(phase_ms: int, late_steps: 
         assert sum(moved) == pytest.approx(200, rel=0.01)
 
 
-@pytest.mark.parametrize(("late_steps", "moved_cm"), [("ledger", [5, 4]), ("skip", [3, 4]), ("restart", [1, 2])])
-def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(
-    late_steps: LateSteps, moved_cm: list[float]
-) -> None:
-    """Half a centimetre a tick is moved while a chunk of START is on its way, for two ticks."""
-    config = dataclasses.replace(CONFIG, late_steps=late_steps)
+def moving_slowly(config: GateConfig) -> GateState:
+    """A gate that moved half a centimetre at each tick, up to one period after START."""
     state, _ = step(config, GateState(), START - 2 * PERIOD_NS, Inbox(instruction="go", policy_instruction="go"))
     former = make_chunk(START - PERIOD_NS, x0_m=0.005, slope_m=0.0)
     for tick in range(-1, 2):
         state, _ = step(config, state, START + tick * PERIOD_NS, Inbox(chunks=(former,)))
+    return state
+
+
+@pytest.mark.parametrize(("late_steps", "moved_cm"), [("ledger", [5, 4]), ("skip", [3, 4]), ("restart", [1, 2])])
+def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(
+    late_steps: LateSteps, moved_cm: list[float]
+) -> None:
+    """A chunk of START is two ticks on its way."""
+    config = dataclasses.replace(CONFIG, late_steps=late_steps)
+    state = moving_slowly(config)
     inbox, moved = Inbox(chunks=(make_chunk(START),)), []
     for tick in (2, 3):
         state, command = step(config, state, START + tick * PERIOD_NS, inbox)
@@ -243,13 +249,10 @@ def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(
 
 
 def test_what_is_owed_is_made_up_for_at_the_speed_limit_and_no_faster() -> None:
-    """As above, at most 4.5 cm a tick: 9 cm in two ticks, of which the first may not make all it owes."""
+    """At most 4.5 cm a tick: 9 cm in two ticks, of which the first may not make all it owes."""
     limits = SpeedLimits(max_linear_speed_m_s=0.45, max_angular_speed_rad_s=1.0)
     config = dataclasses.replace(CONFIG, limits=limits)
-    state, _ = step(config, GateState(), START - 2 * PERIOD_NS, Inbox(instruction="go", policy_instruction="go"))
-    former = make_chunk(START - PERIOD_NS, x0_m=0.005, slope_m=0.0)
-    for tick in range(-1, 2):
-        state, _ = step(config, state, START + tick * PERIOD_NS, Inbox(chunks=(former,)))
+    state = moving_slowly(config)
     inbox, moved = Inbox(chunks=(make_chunk(START),)), []
     for tick in (2, 3, 4):
         state, command = step(config, state, START + tick * PERIOD_NS, inbox)

@@ -20,7 +20,7 @@ example:
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vla_ros import config as yaml_config
 from vla_ros.errors import ConfigError
@@ -115,51 +115,43 @@ def run(args: argparse.Namespace) -> int:
     return {"train": _run_train, "inference": _run_inference, "late-steps": _run_late_steps}[args.benchmark](args)
 
 
-def _run_late_steps(args: argparse.Namespace) -> int:
-    from vla_ros.bench import late_steps, late_steps_report, report
+def _report(args: argparse.Namespace, module: Any, measured: Any, *settings: Any) -> int:
+    """Print the table of a benchmark's report module, and write what else was asked for."""
+    from vla_ros.bench import report
 
-    reaches = late_steps.compare()
-    print(late_steps_report.text(reaches))
+    print(module.text(measured))
     if args.json is not None:
-        report.write_json(args.json, late_steps_report.document(reaches))
+        report.write_json(args.json, module.document(measured, *settings))
         print(f"figures: {args.json}")
     if args.plot is not None:
-        late_steps_report.plot(reaches, args.plot)
+        module.plot(measured, args.plot)
         print(f"plot: {args.plot}")
     return 0
 
 
+def _run_late_steps(args: argparse.Namespace) -> int:
+    from vla_ros.bench import late_steps, late_steps_report
+
+    return _report(args, late_steps_report, late_steps.compare())
+
+
 def _run_train(args: argparse.Namespace) -> int:
-    from vla_ros.bench import report, train_report
+    from vla_ros.bench import train_report
     from vla_ros.bench.train import measure
     from vla_ros.train.config import TrainConfig
 
     config = yaml_config.load(args.config, TrainConfig)
     measured = measure(config, args.steps, args.rounds)
-    print(train_report.text(measured))
-    if args.json is not None:
-        report.write_json(args.json, train_report.document(measured, config))
-        print(f"figures: {args.json}")
-    if args.plot is not None:
-        train_report.plot(measured, args.plot)
-        print(f"plot: {args.plot}")
-    return 0
+    return _report(args, train_report, measured, config)
 
 
 def _run_inference(args: argparse.Namespace) -> int:
-    from vla_ros.bench import inference_report, report
+    from vla_ros.bench import inference_report
 
     if (args.config is None) == (args.bundle is None):
         raise ConfigError("bench inference: expected a policy config or --bundle, got both or neither")
     measured = _measure_random(args) if args.bundle is None else _measure_bundle(args)
-    print(inference_report.text(measured))
-    if args.json is not None:
-        report.write_json(args.json, inference_report.document(measured))
-        print(f"figures: {args.json}")
-    if args.plot is not None:
-        inference_report.plot(measured, args.plot)
-        print(f"plot: {args.plot}")
-    return 0
+    return _report(args, inference_report, measured)
 
 
 def _measure_random(args: argparse.Namespace) -> "InferenceBenchmark":
