@@ -1,6 +1,10 @@
 """What is due when: row k of a 10 Hz chunk stamped 1000 ms moves k + 1 cm, evenly in [1000 + 100 k, 1100 + 100 k)."""
 
+import dataclasses
+
+import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from test.control.gate_fixtures import MS, make_chunk
 from vla_ros.control.chunk_scheduler import LateSteps, Schedule
@@ -155,6 +159,30 @@ def test_what_the_limits_cut_off_is_owed_by_the_ledger_alone(late: LateSteps, cm
     due = schedule.due(1000 * MS, HORIZON, late)
     assert due is not None
     assert due_cm(schedule.after(due, x_cm(0.5), late), 1100, late) == cm
+
+
+def test_owed_rotation_comes_before_that_of_the_next_row() -> None:
+    """A quarter turn about z, of which nothing was made, then one about x of the same frame."""
+    actions = np.zeros((2, 7), np.float32)
+    actions[0, 5] = actions[1, 3] = np.pi / 2
+    chunk = dataclasses.replace(make_chunk(1000 * MS), actions=actions)
+    schedule = Schedule(chunk=chunk).started(1000 * MS, HORIZON, "ledger", DisplacementLedger())
+    due = schedule.due(1000 * MS, HORIZON, "ledger")
+    assert due is not None
+    due = schedule.after(due, NONE, "ledger").due(1100 * MS, HORIZON, "ledger")
+    assert due is not None
+    # x goes to y, then to z
+    np.testing.assert_allclose(Rotation.from_rotvec(due.delta[3:]).apply([1, 0, 0]), [0, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stamp_ms", "now_ms", "idle_ms"),
+    [(1000, 1020, 0), (1000, 1030, 30), (1010, 1020, 0), (1026, 1040, 14), (890, 1000, 10), (800, 1100, 200)],
+)
+def test_a_tick_up_to_a_quarter_period_late_leaves_no_idle_time(stamp_ms: int, now_ms: int, idle_ms: int) -> None:
+    """One command, of 900 to 1000 ms."""
+    ledger = DisplacementLedger().after(900 * MS, x_cm(1), keep_ns=1000 * MS)
+    assert ledger.idle_ns(stamp_ms * MS, now_ms * MS, 100 * MS) == idle_ms * MS
 
 
 def test_old_commands_are_forgotten() -> None:

@@ -18,7 +18,7 @@ from vla_ros.control.safety_gate import GateState, Inbox, Mode, step
 
 EVENTS = st.one_of(
     st.none(),
-    st.tuples(st.just("chunk"), st.integers(-8, 2)),
+    st.tuples(st.just("chunk"), st.integers(-15, 2)),
     st.tuples(st.just("instruction"), st.sampled_from(["a", "b", ""])),
     st.tuples(st.just("policy_instruction"), st.sampled_from(["a", "b", ""])),
     st.tuples(st.just("fault"), st.just("a fault")),

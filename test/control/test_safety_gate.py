@@ -9,7 +9,7 @@ from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, SPACE, make_chunk,
 from vla_ros.action import ActionChunk
 from vla_ros.control.chunk_scheduler import LateSteps
 from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode, receive, step
+from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode, receive, restarted, step
 
 START = 1000 * MS
 
@@ -316,3 +316,30 @@ def test_a_camera_whose_clock_is_ahead_carries_no_chunk_across_a_stop() -> None:
     state, _ = step(CONFIG, state, START + 4 * MS, Inbox(instruction="go"))
     state, command = step(CONFIG, state, START + 50 * MS, Inbox(chunks=(ahead,)))
     assert command.is_stop
+
+
+def test_a_clock_that_went_back_leaves_nothing_owed() -> None:
+    """What was commanded at instants that are yet to come says nothing about the arm."""
+    state, now_ns = make_running(START), START - 10_000 * MS
+    state, _ = step(CONFIG, state, now_ns, Inbox())
+    now_ns += PERIOD_NS
+    _, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert command.delta[0] * 100 == pytest.approx(1)
+
+
+def test_a_simulator_that_was_reset_by_a_moment_runs_on() -> None:
+    state, _ = step(CONFIG, GateState(), START - MS, Inbox(instruction="go", policy_instruction="go"))
+    state, _ = step(CONFIG, state, START, Inbox(chunks=(make_chunk(START),)))
+    now_ns = START - 20 * MS
+    _, command = step(CONFIG, restarted(state, now_ns), now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert command.delta[0] * 100 == pytest.approx(1)
+
+
+def test_the_ledger_reaches_as_far_back_as_an_image_may() -> None:
+    """Half a centimetre at each of four ticks since the image: of 10 cm, 8 are left to do just before its time is over."""
+    state, _ = step(CONFIG, GateState(), START - PERIOD_NS, Inbox(instruction="go", policy_instruction="go"))
+    former = Inbox(chunks=(make_chunk(START - 1, x0_m=0.005, slope_m=0.0),))
+    for tick in range(4):
+        state, _ = step(CONFIG, state, START + tick * PERIOD_NS, former)
+    _, command = step(CONFIG, state, START + 390 * MS, Inbox(chunks=(make_chunk(START),)))
+    assert command.delta[0] * 100 == pytest.approx(8, abs=1e-4)

@@ -41,11 +41,11 @@ class DisplacementLedger:
 
     def idle_ns(self, instant_ns: int, now_ns: int, period_ns: int) -> int:
         """For how much of the time from `instant_ns` to `now_ns` nothing was commanded."""
-        idle_ns, until_ns, is_moving = 0, instant_ns, False
+        idle_ns, until_ns, is_moving, jitter_ns = 0, instant_ns, False, JITTER * period_ns
         for tick_ns in (*(tick for tick, _ in self.entries), now_ns):
             gap_ns = tick_ns - until_ns
-            if gap_ns > (JITTER * period_ns if is_moving else 0):
+            if gap_ns > (jitter_ns if is_moving else 0):
                 idle_ns += gap_ns
-            is_moving = tick_ns + period_ns > until_ns
+            is_moving = tick_ns + period_ns + jitter_ns > until_ns
             until_ns = max(until_ns, tick_ns + period_ns)
         return idle_ns
