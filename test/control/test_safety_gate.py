@@ -336,7 +336,7 @@ def test_a_simulator_that_was_reset_by_a_moment_runs_on() -> None:
 
 
 def test_the_ledger_reaches_as_far_back_as_an_image_may() -> None:
-    """Half a centimetre at each of four ticks since the image: of 10 cm, 8 are left to do just before its time is over."""
+    """Half a centimetre at each of four ticks since the image: of 10 cm, 8 are left when its time is nearly over."""
     state, _ = step(CONFIG, GateState(), START - PERIOD_NS, Inbox(instruction="go", policy_instruction="go"))
     former = Inbox(chunks=(make_chunk(START - 1, x0_m=0.005, slope_m=0.0),))
     for tick in range(4):
