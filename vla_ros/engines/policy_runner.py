@@ -3,6 +3,7 @@
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +65,13 @@ class PolicyRunner:
     Attributes:
         contract: what the policy expects and emits.
         bundle_sha256: which policy this is.
+        mark: called with the observation's stamp [ns] and `prepared` once preprocessing is done; for who traces it.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.contract: PolicyContract = bundle.contract
         self.bundle_sha256 = bundle.sha256
+        self.mark: Callable[[int, str], None] = lambda stamp_ns, stage: None
         self._engine = engine
         self._normalizer = ActionNormalizer(bundle.statistics, self.contract.arm_bounds, self.contract.recipe)
         self._encoder = PromptEncoder(
@@ -130,6 +133,7 @@ class PolicyRunner:
         """What the engine answers, float32 [chunk_size, 7] in model units."""
         text = self._prompt(observation.instruction)
         pixels = prepare_image(observation.image, self.contract.image)
+        self.mark(observation.stamp_ns, "prepared")
         return self._engine.infer(pixels, text.embeds, text.query_index)
 
     def golden_error(self, probe: GoldenProbe) -> NDArray[np.float64]:

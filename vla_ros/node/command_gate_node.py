@@ -69,6 +69,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self._policy_instruction: str | None = None
         self._is_pressed: bool | None = None
         self._last_stamp_ns = 0
+        self._traced_ns = -1
         self._is_active = False
         self._ticks: list[Timer] = []
         self._logged_refusal = ""
@@ -173,6 +174,8 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
             self._receive(Inbox(refused=(str(error),)))
             return
         self._receive(Inbox(chunks=(chunk,)))
+        if self._state.schedule.chunk is chunk:
+            self.trace.mark(chunk.stamp_ns, "chunk")
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._receive(Inbox(reset=True))
@@ -200,9 +203,19 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         if self._config is None:
             return
         now_ns = self.get_clock().now().nanoseconds
+        late_ns = self._ticks[0].timer_period_ns - (self._ticks[0].time_until_next_call() or 0)
+        self.trace.mark(now_ns - late_ns, "due", now_ns)
         state, command = safety_gate.step(self._config, self._state, now_ns, Inbox())
         self._take(state)
         self._publish(now_ns, command)
+        self._trace_first_command(now_ns)
+
+    def _trace_first_command(self, now_ns: int) -> None:
+        chunk = self._state.schedule.chunk
+        if chunk is not None and chunk.stamp_ns != self._traced_ns and self._state.last_row_ns == now_ns:
+            self._traced_ns = chunk.stamp_ns
+            self.trace.mark(chunk.stamp_ns, "tick", now_ns)
+            self.trace.mark(chunk.stamp_ns, "commanded")
 
     def _on_clock(self, message: ClockMessage) -> None:
         if self._lockstep is None or not self._is_active:

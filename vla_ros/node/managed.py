@@ -11,6 +11,7 @@ from std_msgs.msg import String
 from vla_ros.errors import VlaRosError
 from vla_ros.node import parameters, qos
 from vla_ros.node.publish import publish
+from vla_ros.node.trace import Trace
 
 P = TypeVar("P", parameters.PolicyParameters, parameters.GateParameters)
 
@@ -20,12 +21,14 @@ class ManagedLifecycleNode(LifecycleNode, Generic[P]):
 
     Attributes:
         values: the parameters in force.
+        trace: marks of what passed when; written when the process ends.
     """
 
     def __init__(self, name: str, schema: type[P]) -> None:
         # the overrides are declared by rclpy so that `declare` can see, and refuse, those that no one knows
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.values: P = parameters.declare(self, schema)
+        self.trace = Trace(self.values.trace)
         self._schema: type[P] = schema
         self._is_configured = False
         self._state_text = ""

@@ -16,6 +16,7 @@ from vla_ros.control.chunk_scheduler import LateSteps
 from vla_ros.control.limits import SpeedLimits
 from vla_ros.control.safety_gate import GateConfig
 from vla_ros.errors import ConfigError
+from vla_ros.node.scheduling import parse_cores
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -54,7 +55,39 @@ def check_ranges(values: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyParameters:
+class ProcessParameters:
+    """Parameters of every node's process; see each description."""
+
+    cpu_affinity: str = parameter(
+        "processor cores that the process may use, e.g. '0,2-3'; empty: all", read_only=True, default=""
+    )
+    thread_priority: int = parameter(
+        "real-time priority (SCHED_FIFO) of the threads that move messages and tick, not of inference; 0: none",
+        least=0,
+        most=99,
+        read_only=True,
+        default=0,
+    )
+    nice: int = parameter(
+        "niceness of the process; lower is more urgent; 0: as it was started",
+        least=-20,
+        most=19,
+        read_only=True,
+        default=0,
+    )
+    trace: str = parameter(
+        "file for the times at which each image passed each stage, written at the end; empty: none",
+        read_only=True,
+        default="",
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        parse_cores(self.cpu_affinity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyParameters(ProcessParameters):
     """Parameters of policy_node; see each description."""
 
     bundle: str = parameter("policy bundle: a folder, absolute or relative to the working directory")
@@ -75,13 +108,13 @@ class PolicyParameters:
     autostart: bool = parameter("configure and activate at start, without a lifecycle manager", default=False)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        ProcessParameters.__post_init__(self)
         if not self.bundle:
             raise ValueError("bundle: expected a folder, got an empty string")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateParameters:
+class GateParameters(ProcessParameters):
     """Parameters of command_gate: the robot; see each description."""
 
     frame_id: str = parameter("frame in which deltas are expressed", read_only=True)
@@ -113,7 +146,7 @@ class GateParameters:
     autostart: bool = parameter("configure and activate at start, without a lifecycle manager", default=False)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        ProcessParameters.__post_init__(self)
         if not self.frame_id:
             raise ValueError("frame_id: expected a frame name, got an empty string")
 

@@ -80,11 +80,12 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             raise BundleError(f"{bundle.absolute()}: expected a policy bundle, got no such folder (parameter bundle)")
         self.get_logger().info(f"opening {bundle} with {self.values.engine}")
         self._policy = self._open_policy(bundle, self.values.engine, self.values.threads)
+        self._policy.mark = self.trace.mark
         contract = self._policy.contract
         self.get_logger().info(f"policy {contract.name}, bundle sha256 {self._policy.bundle_sha256}")
         max_age_ns = None if self.values.lockstep else round(self.values.image_timeout_s * 1e9)
         self._gate = ObservationGate(contract.camera, max_age_ns=max_age_ns, now_ns=self._now_ns)
-        self._worker = PolicyWorker(self._policy, self._finished.trigger)
+        self._worker = PolicyWorker(self._policy, self._finished.trigger, self.trace.mark)
 
     def cleanup(self) -> None:
         """Close the policy."""
@@ -150,6 +151,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         if not self._is_active or self._gate is None or self._worker is None:
             return
         frame = frame_from_image(message)
+        self.trace.mark(frame.stamp_ns, "image")
         if self._observation is not None and frame.stamp_ns == self._observation.stamp_ns and self.values.lockstep:
             self._on_repeated_image()
             return
@@ -165,6 +167,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             return
         self._answer = None
         self._observation = Observation(image=image, instruction=self._instruction, stamp_ns=frame.stamp_ns)
+        self.trace.mark(frame.stamp_ns, "admitted")
         self._worker.offer(self._observation, self._epoch)
 
     def _on_repeated_image(self) -> None:

@@ -17,6 +17,8 @@ class Policy(Protocol):
 
     contract: PolicyContract
     bundle_sha256: str
+    mark: Callable[[int, str], None]
+    """Set by the node: to be called with the observation's stamp [ns] and `prepared` once preprocessing is done."""
 
     def admit_instruction(self, text: str) -> None:
         """Raises ObservationError where the tokenizer cannot take the text safely."""
@@ -45,8 +47,10 @@ class Inference:
 class PolicyWorker:
     """Runs a policy in its own thread; `notify` is called from that thread whenever `take` has something new."""
 
-    def __init__(self, policy: Policy, notify: Callable[[], object]) -> None:
+    def __init__(self, policy: Policy, notify: Callable[[], object], mark: Callable[[int, str], None]) -> None:
+        """Start the thread; `mark` is called with an observation's stamp [ns] and `begun` or `inferred`."""
         self._policy = policy
+        self._mark = mark
         self._notify = notify
         self._condition = threading.Condition()
         self._offered: tuple[Observation, int] | None = None
@@ -96,9 +100,11 @@ class PolicyWorker:
             self._notify()
 
     def _infer(self, observation: Observation, epoch: int) -> Inference:
+        self._mark(observation.stamp_ns, "begun")
         try:
             chunk = self._policy.predict(observation)
         except Exception as error:  # an engine may raise anything; the node counts it and the arm holds
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             return Inference(observation=observation, epoch=epoch, chunk=None, error=reason)
+        self._mark(observation.stamp_ns, "inferred")
         return Inference(observation=observation, epoch=epoch, chunk=chunk)

@@ -17,6 +17,7 @@ from rclpy.utilities import remove_ros_args
 from vla_ros.errors import VlaRosError
 from vla_ros.node.environment import apply_defaults
 from vla_ros.node.managed import ManagedLifecycleNode
+from vla_ros.node.scheduling import parse_cores, schedule
 
 SPIN_S = 0.1
 """How long the executor waits at most before it looks whether it should end [s]."""
@@ -65,6 +66,7 @@ def run_node(
         parser.parse_args(remove_ros_args([name, *arguments])[1:])
         init(arguments)
         node = make_node()
+        schedule(parse_cores(node.values.cpu_affinity), node.values.thread_priority, node.values.nice)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         if node.autostart and not _is_started(node):
@@ -85,7 +87,20 @@ def run_node(
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        if node is not None:
+            _write_trace(node)
         ignore_signals()
+
+
+def _write_trace(node: ManagedLifecycleNode[Any]) -> None:
+    """Last of all: the robot has its stop, and nobody waits for this process any more."""
+    try:
+        missing = node.trace.write()
+    except OSError as error:
+        print(f"trace: {node.values.trace}: expected a file that can be written, got {error.strerror}", file=sys.stderr)
+        return
+    if missing:
+        print(f"trace: {node.values.trace}: the oldest {missing} marks are not in it", file=sys.stderr)
 
 
 def _is_started(node: ManagedLifecycleNode[Any]) -> bool:
