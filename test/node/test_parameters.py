@@ -37,7 +37,7 @@ def test_the_shipped_parameter_files_are_valid() -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"chunk_timeout": 1.0}, "chunk_timeout: expected one of frame_id, rotation, control_rate_hz"),
+        ({"chunk_timeout": 1.0}, "chunk_timeout: expected one of cpu_affinity, thread_priority, nice, trace, frame_id"),
         ({"chunk_timeout_s": 0.0}, "chunk_timeout_s: expected 0.001 to 600.0, got 0.0"),
         ({"chunk_timeout_s": float("nan")}, "chunk_timeout_s: expected 0.001 to 600.0, got nan"),
         ({"chunk_timeout_s": -1.0}, "chunk_timeout_s: expected 0.001 to 600.0, got -1.0"),

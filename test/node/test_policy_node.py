@@ -157,7 +157,7 @@ def test_an_inference_that_never_returns_does_not_keep_the_process_from_ending(f
 @pytest.mark.parametrize(
     ("parameters", "code", "line"),
     [
-        ({"bundel": "x"}, 2, "bundel: expected one of bundle, engine, threads, image_timeout_s, lockstep, autostart"),
+        ({"bundel": "x"}, 2, "bundel: expected one of cpu_affinity, thread_priority, nice, trace, bundle, engine, "),
         ({"bundle": "no/such/bundle"}, 1, "no/such/bundle: expected a policy bundle, got no such folder"),
     ],
 )
