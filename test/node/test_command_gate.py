@@ -200,7 +200,7 @@ def test_a_misspelt_parameter_is_one_clear_line(fleet: Fleet) -> None:
     assert fleet.wait("command_gate") == 2
     (line,) = fleet.text("command_gate").splitlines()
     file = fleet.folder / "command_gate.yaml"
-    assert line.startswith(f"{file}: chunk_timeout: expected one of cpu_affinity, thread_priority, nice, trace, frame_id,")
+    assert line.startswith(f"{file}: chunk_timeout: expected one of cpu_affinity, thread_priority, nice, trace, ")
 
 
 def test_an_integer_serves_where_a_number_is_meant(fleet: Fleet, probe: Probe) -> None:
