@@ -3,6 +3,7 @@
 Where a mapping is expected, the path of a YAML file that holds it, relative to the file at hand, does as well.
 """
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -161,7 +162,14 @@ def _convert(value: Any, hint: Any, source: str, where: str, folder: Path | None
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), source, where, folder)
+        options = [option for option in arguments if option is not type(None)]
+        if len(options) == 1:
+            return _convert(value, options[0], source, where, folder)
+        for option in options:
+            with contextlib.suppress(ConfigError):
+                return _convert(value, option, source, where, folder)
+        expected = " or ".join(map(_name, options))
+        raise ConfigError(f"{source}: {where}: expected {expected}, got {_shown(value)}")
     if origin is typing.Literal:
         if value in arguments:
             return value

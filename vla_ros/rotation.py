@@ -1,5 +1,7 @@
 """The only rotation conversions: rotation vectors, quaternions (x, y, z, w) and matrices, float64."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -25,3 +27,20 @@ def rotation_vector_between(target_xyzw: Array, source_xyzw: Array) -> Array:
 def compose_rotation_vectors(first: Array, second: Array) -> Array:
     """The rotation vector [rad], [3], of `first`, then `second`, both about the axes of the same frame."""
     return np.asarray((Rotation.from_rotvec(second) * Rotation.from_rotvec(first)).as_rotvec())
+
+
+def rotate(quaternion_xyzw: Array, vector: Array) -> Array:
+    """A vector [3], turned by a quaternion [4]."""
+    return np.asarray(Rotation.from_quat(quaternion_xyzw).apply(vector))
+
+
+def turn_quaternion(quaternion_xyzw: Array, turn: Array, reading: Literal["axis_angle", "euler_xyz"]) -> Array:
+    """The orientation [4] after a further turn [rad], [3], about the axes of the frame in which it is given.
+
+    Args:
+        reading: a rotation vector, or Euler angles about the fixed axes x, y and z, which are added (CALVIN).
+    """
+    before = Rotation.from_quat(quaternion_xyzw)
+    if reading == "axis_angle":
+        return np.asarray((Rotation.from_rotvec(turn) * before).as_quat())
+    return np.asarray(Rotation.from_euler("xyz", before.as_euler("xyz") + turn).as_quat())

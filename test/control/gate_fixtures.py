@@ -3,17 +3,35 @@
 import numpy as np
 
 from vla_ros.action import ActionChunk, ActionSpace, Rotation
-from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, step
+from vla_ros.control.gate_config import GateConfig, HoldRules
+from vla_ros.control.gate_state import GateState, Inbox
+from vla_ros.control.limits import MotionLimits, StepLimits
+from vla_ros.control.safety_gate import step
 
 MS = 1_000_000
 PERIOD_NS = 100 * MS
 SPACE = ActionSpace(frame_id="base", rotation="axis_angle", control_rate_hz=10.0)
+
+
+def make_motion(
+    linear: float = 10.0, angular: float = 10.0, linear_acceleration: float = 1e4, angular_acceleration: float = 1e4
+) -> MotionLimits:
+    """Limits in m and rad; without any, all are so wide that they limit nothing."""
+    return MotionLimits(
+        max_linear_speed_m_s=linear,
+        max_angular_speed_rad_s=angular,
+        max_linear_acceleration_m_s2=linear_acceleration,
+        max_angular_acceleration_rad_s2=angular_acceleration,
+    )
+
+
 CONFIG = GateConfig(
     action_space=SPACE,
     execution_horizon=4,
     chunk_timeout_ns=300 * MS,
-    limits=SpeedLimits(max_linear_speed_m_s=10.0, max_angular_speed_rad_s=10.0),
+    motion=make_motion(),
+    steps=StepLimits(max_step_m=1.0, max_step_rad=4.0, max_clamped_fraction=1.0),
+    hold=HoldRules(stop_ticks=0, min_recovery_ns=0, max_per_minute=1000),
 )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from test.control.gate_fixtures import MS, make_chunk
+from test.control.gate_fixtures import MS, PERIOD_NS, make_chunk
 from vla_ros.control.chunk_scheduler import LateSteps, Schedule
 from vla_ros.control.displacement import NONE, Displacement
 from vla_ros.control.displacement_ledger import DisplacementLedger
@@ -16,11 +16,13 @@ HORIZON = 8
 
 def scheduled(now_ms: int, late: LateSteps = "skip", ledger: DisplacementLedger | None = None) -> Schedule:
     """A chunk whose first tick is at `now_ms`."""
-    return Schedule(chunk=make_chunk(1000 * MS)).started(now_ms * MS, HORIZON, late, ledger or DisplacementLedger())
+    return Schedule(chunk=make_chunk(1000 * MS)).started(
+        now_ms * MS, HORIZON, late, ledger or DisplacementLedger(), PERIOD_NS
+    )
 
 
 def due_cm(schedule: Schedule, now_ms: int, late: LateSteps = "skip", horizon: int = HORIZON) -> float | None:
-    due = schedule.due(now_ms * MS, horizon, late)
+    due = schedule.due(now_ms * MS, horizon, late, PERIOD_NS)
     return None if due is None else round(due.delta[0] * 100, 6)
 
 
@@ -50,7 +52,7 @@ def test_a_tick_moves_what_is_due_during_its_period(now_ms: int, cm: float | Non
 
 @pytest.mark.parametrize(("now_ms", "gripper"), [(1000, 1.0), (1049, 1.0), (1050, 0.0), (1100, 0.0), (1390, 0.0)])
 def test_the_gripper_is_that_of_the_row_in_the_middle_of_the_period(now_ms: int, gripper: float) -> None:
-    due = scheduled(now_ms).due(now_ms * MS, HORIZON, "skip")
+    due = scheduled(now_ms).due(now_ms * MS, HORIZON, "skip", PERIOD_NS)
     assert due is not None
     assert due.gripper == gripper
 
@@ -58,9 +60,9 @@ def test_the_gripper_is_that_of_the_row_in_the_middle_of_the_period(now_ms: int,
 @pytest.mark.parametrize("late", ["ledger", "skip", "restart"])
 def test_rows_on_time_are_the_policys_own_to_the_last_bit(late: LateSteps) -> None:
     chunk = make_chunk(1000 * MS)
-    schedule = Schedule(chunk=chunk).started(1000 * MS, HORIZON, late, DisplacementLedger())
+    schedule = Schedule(chunk=chunk).started(1000 * MS, HORIZON, late, DisplacementLedger(), PERIOD_NS)
     for row in range(4):
-        due = schedule.due((1000 + 100 * row) * MS, HORIZON, late)
+        due = schedule.due((1000 + 100 * row) * MS, HORIZON, late, PERIOD_NS)
         assert due is not None
         assert due.delta.tolist() == chunk.actions[row, :6].astype(float).tolist()
         schedule = schedule.after(due, due.delta, late)
@@ -74,7 +76,7 @@ def test_rows_beyond_the_execution_horizon_never_run() -> None:
 
 def test_nothing_runs_twice() -> None:
     schedule = scheduled(1000)
-    due = schedule.due(1000 * MS, HORIZON, "skip")
+    due = schedule.due(1000 * MS, HORIZON, "skip", PERIOD_NS)
     assert due is not None
     schedule = schedule.after(due, due.delta, "skip")
     assert [due_cm(schedule, now_ms) for now_ms in (950, 1000, 1020, 1100)] == [None, None, 0.4, 2]
@@ -88,7 +90,7 @@ def test_skip_loses_what_is_past() -> None:
 def test_skip_loses_nothing_to_a_tick_that_is_up_to_a_quarter_period_late(now_ms: int, cm: float) -> None:
     """At 1124 ms, 124 ms of the chunk are due; at 1126, 26 of 126 are past. One that is early moves less."""
     schedule = scheduled(1000)
-    due = schedule.due(1000 * MS, HORIZON, "skip")
+    due = schedule.due(1000 * MS, HORIZON, "skip", PERIOD_NS)
     assert due is not None
     assert due_cm(schedule.after(due, due.delta, "skip"), now_ms) == cm
 
@@ -98,7 +100,7 @@ def test_restart_plays_every_row_from_the_first_tick_on() -> None:
     moved = []
     for now_ms in (1249, 1250, 1350, 1450, 1550, 1650):
         moved.append(due_cm(schedule, now_ms, "restart"))
-        due = schedule.due(now_ms * MS, HORIZON, "restart")
+        due = schedule.due(now_ms * MS, HORIZON, "restart", PERIOD_NS)
         schedule = schedule if due is None else schedule.after(due, due.delta, "restart")
     assert moved == [None, 1, 2, 3, 4, None]
 
@@ -108,8 +110,8 @@ def test_restart_plays_every_row_from_the_first_tick_on() -> None:
 def test_an_observation_as_old_as_the_rows_last_moves_nothing(late: LateSteps, rows: int, horizon: int) -> None:
     for first_ms, moves in ((1399, True), (1400, False), (1450, False), (2000, False)):
         schedule = Schedule(chunk=make_chunk(1000 * MS, rows=rows))
-        schedule = schedule.started(first_ms * MS, horizon, late, DisplacementLedger())
-        assert (schedule.due(first_ms * MS, horizon, late) is not None) is moves
+        schedule = schedule.started(first_ms * MS, horizon, late, DisplacementLedger(), PERIOD_NS)
+        assert (schedule.due(first_ms * MS, horizon, late, PERIOD_NS) is not None) is moves
 
 
 def test_the_ledger_makes_up_for_what_is_past() -> None:
@@ -133,7 +135,7 @@ def test_time_in_which_the_arm_stood_still_is_not_past(stamp_ms: int) -> None:
     for tick_ms, cm in ((900, 1.0), (1050, 0.25)):
         ledger = ledger.after(tick_ms * MS, x_cm(cm), keep_ns=1000 * MS)
     chunk = make_chunk(stamp_ms * MS)
-    schedule = Schedule(chunk=chunk).started(1300 * MS, HORIZON, "ledger", ledger)
+    schedule = Schedule(chunk=chunk).started(1300 * MS, HORIZON, "ledger", ledger, PERIOD_NS)
     moved_since = 0.25 + max(0, 1000 - stamp_ms) / 100
     elapsed_rows = 1 + max(0, 1000 - stamp_ms) / 100
     due = due_cm(schedule, 1300, "ledger")
@@ -156,7 +158,7 @@ def test_the_ledger_goes_back_where_too_much_was_commanded() -> None:
 @pytest.mark.parametrize(("late", "cm"), [("ledger", 2.5), ("skip", 2), ("restart", 2)])
 def test_what_the_limits_cut_off_is_owed_by_the_ledger_alone(late: LateSteps, cm: float) -> None:
     schedule = scheduled(1000, late)
-    due = schedule.due(1000 * MS, HORIZON, late)
+    due = schedule.due(1000 * MS, HORIZON, late, PERIOD_NS)
     assert due is not None
     assert due_cm(schedule.after(due, x_cm(0.5), late), 1100, late) == cm
 
@@ -166,10 +168,10 @@ def test_owed_rotation_comes_before_that_of_the_next_row() -> None:
     actions = np.zeros((2, 7), np.float32)
     actions[0, 5] = actions[1, 3] = np.pi / 2
     chunk = dataclasses.replace(make_chunk(1000 * MS), actions=actions)
-    schedule = Schedule(chunk=chunk).started(1000 * MS, HORIZON, "ledger", DisplacementLedger())
-    due = schedule.due(1000 * MS, HORIZON, "ledger")
+    schedule = Schedule(chunk=chunk).started(1000 * MS, HORIZON, "ledger", DisplacementLedger(), PERIOD_NS)
+    due = schedule.due(1000 * MS, HORIZON, "ledger", PERIOD_NS)
     assert due is not None
-    due = schedule.after(due, NONE, "ledger").due(1100 * MS, HORIZON, "ledger")
+    due = schedule.after(due, NONE, "ledger").due(1100 * MS, HORIZON, "ledger", PERIOD_NS)
     assert due is not None
     # x goes to y, then to z
     np.testing.assert_allclose(Rotation.from_rotvec(due.delta[3:]).apply([1, 0, 0]), [0, 0, 1], atol=1e-6)
@@ -200,4 +202,4 @@ def test_only_a_later_observation_is_newer() -> None:
 
 
 def test_without_a_chunk_nothing_is_due() -> None:
-    assert Schedule().due(1000 * MS, HORIZON, "ledger") is None
+    assert Schedule().due(1000 * MS, HORIZON, "ledger", PERIOD_NS) is None

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk
+from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk, make_motion
 from vla_ros.action import ActionChunk
 from vla_ros.control.chunk_scheduler import LateSteps, Schedule
 from vla_ros.control.displacement_ledger import JITTER
-from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.safety_gate import GateState, Inbox, Mode, step
+from vla_ros.control.gate_state import GateState, Inbox, Mode
+from vla_ros.control.safety_gate import step
 
 EVENTS = st.one_of(
     st.none(),
@@ -28,7 +28,7 @@ EVENTS = st.one_of(
 )
 TICKS = st.lists(st.tuples(st.sampled_from([0, 20, 99, 100, 101, 350, -50]), EVENTS), max_size=60)
 HORIZON = CONFIG.execution_horizon
-LIMIT_M = CONFIG.limits.max_linear_speed_m_s / CONFIG.action_space.control_rate_hz
+LIMIT_M = CONFIG.motion.max_linear_speed_m_s / CONFIG.action_space.control_rate_hz
 
 
 @settings(max_examples=300, deadline=None)
@@ -36,10 +36,8 @@ LIMIT_M = CONFIG.limits.max_linear_speed_m_s / CONFIG.action_space.control_rate_
 def test_whatever_happens_nothing_runs_twice_late_or_from_before_a_stop(
     ticks: list, late_steps: LateSteps, limit_m: float
 ) -> None:
-    limits = SpeedLimits(
-        max_linear_speed_m_s=limit_m * CONFIG.action_space.control_rate_hz, max_angular_speed_rad_s=1.0
-    )
-    config = dataclasses.replace(CONFIG, late_steps=late_steps, limits=limits)
+    limits = make_motion(linear=limit_m * CONFIG.action_space.control_rate_hz)
+    config = dataclasses.replace(CONFIG, late_steps=late_steps, motion=limits)
     state, now_ns, dealt_with, sent = GateState(), 10_000 * MS, {}, []
     for elapsed_ms, event in ticks:
         now_ns += elapsed_ms * MS

@@ -3,8 +3,8 @@
 import pytest
 
 from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk
+from vla_ros.control.gate_state import Inbox, Mode
 from vla_ros.control.lockstep_gate import LockstepGate
-from vla_ros.control.safety_gate import Inbox, Mode
 
 START = 1000 * MS
 

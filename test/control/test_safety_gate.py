@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, SPACE, make_chunk, make_running
+from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk, make_motion, make_running
 from vla_ros.action import ActionChunk
 from vla_ros.control.chunk_scheduler import LateSteps
-from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode, receive, restarted, step
+from vla_ros.control.gate_config import GateConfig
+from vla_ros.control.gate_state import GateState, Inbox, Mode
+from vla_ros.control.safety_gate import receive, restarted, step
 
 START = 1000 * MS
 
@@ -152,8 +153,8 @@ def test_a_frozen_clock_repeats_nothing() -> None:
 
 
 def test_a_command_beyond_the_speed_limit_is_shortened_and_counted() -> None:
-    limits = SpeedLimits(max_linear_speed_m_s=0.05, max_angular_speed_rad_s=1.0)
-    config = GateConfig(action_space=SPACE, execution_horizon=4, chunk_timeout_ns=1, limits=limits)
+    limits = make_motion(linear=0.05)
+    config = dataclasses.replace(CONFIG, chunk_timeout_ns=1, motion=limits)
     state, command = step(config, make_running(START), START + PERIOD_NS, Inbox())
     assert command.delta[0] == pytest.approx(0.005)
     assert state.counts == {"clamped": 1}
@@ -250,8 +251,8 @@ def test_late_steps_are_made_up_for_skipped_or_played_late_as_configured(
 
 def test_what_is_owed_is_made_up_for_at_the_speed_limit_and_no_faster() -> None:
     """At most 4.5 cm a tick: 9 cm in two ticks, of which the first may not make all it owes."""
-    limits = SpeedLimits(max_linear_speed_m_s=0.45, max_angular_speed_rad_s=1.0)
-    config = dataclasses.replace(CONFIG, limits=limits)
+    limits = make_motion(linear=0.45)
+    config = dataclasses.replace(CONFIG, motion=limits)
     state = moving_slowly(config)
     inbox, moved = Inbox(chunks=(make_chunk(START),)), []
     for tick in (2, 3, 4):
@@ -275,15 +276,15 @@ def test_a_chunk_that_comes_between_two_ticks_begins_at_its_own_speed(arrival_ms
 
 def test_a_stop_ends_what_was_owed() -> None:
     """Chunks of 1 to 4 cm a row at 0.5 cm a tick owe 2.5 cm after two ticks; the next one after a stop owes nothing."""
-    limits = SpeedLimits(max_linear_speed_m_s=0.05, max_angular_speed_rad_s=1.0)
-    config = dataclasses.replace(CONFIG, limits=limits)
+    limits = make_motion(linear=0.05)
+    config = dataclasses.replace(CONFIG, motion=limits)
     state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
     for tick in range(2):
         state, _ = step(config, state, START + tick * PERIOD_NS, Inbox(chunks=(make_chunk(START),)))
     assert state.schedule.owed[0] * 100 == pytest.approx(2)
     now_ns = START + 2 * PERIOD_NS
     state, _ = step(config, state, now_ns, Inbox(instruction="other", policy_instruction="other"))
-    config = dataclasses.replace(config, limits=CONFIG.limits)
+    config = dataclasses.replace(config, motion=CONFIG.motion)
     now_ns += PERIOD_NS
     _, command = step(config, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
     assert command.delta[0] * 100 == pytest.approx(1)
@@ -291,8 +292,8 @@ def test_a_stop_ends_what_was_owed() -> None:
 
 def test_at_a_chunks_end_no_more_is_made_up_for_than_its_time_allows() -> None:
     """A quarter of a period is left: a quarter of the speed limit's displacement, however much is owed."""
-    limits = SpeedLimits(max_linear_speed_m_s=0.2, max_angular_speed_rad_s=1.0)
-    config = dataclasses.replace(CONFIG, limits=limits)
+    limits = make_motion(linear=0.2)
+    config = dataclasses.replace(CONFIG, motion=limits)
     state, _ = step(config, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
     moved, inbox = [], Inbox(chunks=(make_chunk(START, x0_m=0.1),))
     for tick_ms in (0, 100, 200, 300, 375, 400):

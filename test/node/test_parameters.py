@@ -14,10 +14,19 @@ GATE = {
     "frame_id": "base",
     "rotation": "axis_angle",
     "control_rate_hz": 20.0,
+    "command_rate_hz": 20.0,
     "execution_horizon": 8,
     "chunk_timeout_s": 1.0,
     "max_linear_speed_m_s": 1.0,
     "max_angular_speed_rad_s": 1.0,
+    "max_linear_acceleration_m_s2": 1000.0,
+    "max_angular_acceleration_rad_s2": 1000.0,
+    "max_step_m": 1.0,
+    "max_step_rad": 4.0,
+    "max_clamped_fraction": 1.0,
+    "hold_stop_s": 0.0,
+    "hold_recovery_s": 0.0,
+    "max_holds_per_minute": 1000,
 }
 
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from vla_ros.action import ActionChunk, ActionSpace
 from vla_ros.control.chunk_scheduler import LateSteps
-from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, step
+from vla_ros.control.gate_config import GateConfig, HoldRules
+from vla_ros.control.gate_state import GateState, Inbox
+from vla_ros.control.limits import MotionLimits, StepLimits
+from vla_ros.control.safety_gate import step
 
 RATE_HZ, CHUNK_SIZE, TICKS = 20.0, 8, 100
 GOAL_M, MOST_M_S, GAIN_1_S = 0.3, 0.25, 4.0
@@ -68,7 +70,14 @@ def reach(mode: LateSteps, latency: int) -> Reach:
         action_space=_SPACE,
         execution_horizon=CHUNK_SIZE,
         chunk_timeout_ns=10**9,
-        limits=SpeedLimits(max_linear_speed_m_s=LIMIT_M_S, max_angular_speed_rad_s=1.0),
+        motion=MotionLimits(
+            max_linear_speed_m_s=LIMIT_M_S,
+            max_angular_speed_rad_s=1.0,
+            max_linear_acceleration_m_s2=1000.0,  # none: what is compared are the rules for late steps alone
+            max_angular_acceleration_rad_s2=1000.0,
+        ),
+        steps=StepLimits(max_step_m=1.0, max_step_rad=1.0, max_clamped_fraction=1.0),
+        hold=HoldRules(stop_ticks=0, min_recovery_ns=0, max_per_minute=TICKS),
         late_steps=mode,
     )
     state, _ = step(config, GateState(), 0, Inbox(instruction="reach", policy_instruction="reach"))

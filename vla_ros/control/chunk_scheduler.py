@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from vla_ros.action import ARM_DIM, ActionChunk
+from vla_ros.action import ARM_DIM, ActionChunk, Rotation
 from vla_ros.control.displacement import NONE, Displacement, compose, remaining
 from vla_ros.control.displacement_ledger import JITTER, DisplacementLedger
 
@@ -23,16 +23,29 @@ class Due:
     """What the tick is to command.
 
     Attributes:
-        delta: float64 [6], m and rad, to be made within one period.
-        gripper: opening of the row in the middle of the period.
-        until_ns: where in the chunk's time the period ends [ns].
-        lasts_ns: how much of the period is the chunk's: all, but at its end [ns].
+        motion: float64 [6], m and rad: the rows' own displacement during the tick.
+        owed: float64 [6], what is to be made up for before that, as fast as the limits allow.
+        rotation: how both read their rotations.
+        gripper: opening of the row in the middle of the tick.
+        until_ns: where in the chunk's time the tick ends [ns].
+        lasts_ns: how much of the tick is the chunk's: all, but at its end [ns].
     """
 
-    delta: Displacement
+    motion: Displacement
+    owed: Displacement
+    rotation: Rotation
     gripper: float
     until_ns: int
     lasts_ns: int
+
+    @property
+    def delta(self) -> Displacement:
+        """All of it, float64 [6]."""
+        return self.with_owed(self.owed)
+
+    def with_owed(self, part: Displacement) -> Displacement:
+        """The motion with a part of what is owed, float64 [6]."""
+        return compose(part, self.motion, self.rotation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,47 +71,53 @@ class Schedule:
         """Whether `chunk` comes from a later observation than the one in execution."""
         return self.chunk is None or chunk.stamp_ns > self.chunk.stamp_ns
 
-    def started(self, now_ns: int, execution_horizon: int, late: LateSteps, ledger: DisplacementLedger) -> "Schedule":
+    def started(self, now_ns: int, rows: int, late: LateSteps, ledger: DisplacementLedger, tick_ns: int) -> "Schedule":
         """The schedule at a tick, which is the chunk's first one unless it has started already.
 
         A chunk whose observation is as old as its rows last is over, whatever became of its time.
 
         Args:
             now_ns: the present, in the clock of the observation stamps [ns].
-            execution_horizon: rows from this one on are never executed.
-            ledger: of the last `execution_horizon` periods at least.
+            rows: of the chunk that are executed, at most.
+            ledger: of the time of so many rows at least.
+            tick_ns: from one command to the next [ns].
         """
         if self.chunk is None or self.start_ns is not None or now_ns < self.chunk.stamp_ns:
             return self
         stamp_ns, period_ns = self.chunk.stamp_ns, self.chunk.period_ns
-        if late == "skip" or now_ns - stamp_ns >= min(execution_horizon, len(self.chunk)) * period_ns:
+        if late == "skip" or now_ns - stamp_ns >= min(rows, len(self.chunk)) * period_ns:
             return replace(self, start_ns=stamp_ns)
         if late == "restart":
             return replace(self, start_ns=now_ns)
-        owed = -ledger.since(stamp_ns, period_ns, self.chunk.rotation)
-        return replace(self, start_ns=stamp_ns + ledger.idle_ns(stamp_ns, now_ns, period_ns), owed=owed)
+        owed = -ledger.since(stamp_ns, tick_ns, self.chunk.rotation)
+        return replace(self, start_ns=stamp_ns + ledger.idle_ns(stamp_ns, now_ns, tick_ns), owed=owed)
 
-    def due(self, now_ns: int, execution_horizon: int, late: LateSteps) -> Due | None:
-        """What to command for the period that begins now, or None: no chunk, not yet, used up, or done already."""
+    def due(self, now_ns: int, rows: int, late: LateSteps, tick_ns: int) -> Due | None:
+        """What to command for the tick that begins now, or None: no chunk, not yet, used up, or done already."""
         if self.chunk is None or self.start_ns is None:
             return None
-        period_ns, rows = self.chunk.period_ns, min(execution_horizon, len(self.chunk))
+        period_ns, rows = self.chunk.period_ns, min(rows, len(self.chunk))
         elapsed_ns = now_ns - self.start_ns
-        until_ns = min(elapsed_ns + period_ns, rows * period_ns)
-        is_past = late != "ledger" and elapsed_ns - self.done_ns > JITTER * period_ns
+        until_ns = min(elapsed_ns + tick_ns, rows * period_ns)
+        is_past = late != "ledger" and elapsed_ns - self.done_ns > JITTER * tick_ns
         from_ns = elapsed_ns if is_past else self.done_ns
         if not 0 <= elapsed_ns < rows * period_ns or until_ns <= from_ns:
             return None
-        delta = compose(self.owed, self._motion(self.chunk, from_ns, until_ns), self.chunk.rotation)
-        middle = min((elapsed_ns + period_ns // 2) // period_ns, rows - 1)
-        gripper = float(self.chunk.actions[middle, ARM_DIM])
-        return Due(delta=delta, gripper=gripper, until_ns=until_ns, lasts_ns=until_ns - elapsed_ns)
+        middle = min((elapsed_ns + tick_ns // 2) // period_ns, rows - 1)
+        return Due(
+            motion=self._motion(self.chunk, from_ns, until_ns),
+            owed=self.owed,
+            rotation=self.chunk.rotation,
+            gripper=float(self.chunk.actions[middle, ARM_DIM]),
+            until_ns=until_ns,
+            lasts_ns=until_ns - elapsed_ns,
+        )
 
     def after(self, due: Due, commanded: Displacement, late: LateSteps) -> "Schedule":
         """The schedule once `commanded`, all of what was due or what limits left of it, was sent."""
-        assert self.chunk is not None
-        is_owed = late == "ledger" and commanded is not due.delta
-        owed = remaining(due.delta, commanded, self.chunk.rotation) if is_owed else NONE
+        delta = due.delta
+        is_owed = late == "ledger" and not np.array_equal(commanded, delta)
+        owed = remaining(delta, commanded, due.rotation) if is_owed else NONE
         return replace(self, done_ns=due.until_ns, owed=owed)
 
     @staticmethod

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from vla_ros.action import ActionChunk, Command
 from vla_ros.control import safety_gate
-from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode
+from vla_ros.control.gate_config import GateConfig
+from vla_ros.control.gate_state import GateState, Inbox, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

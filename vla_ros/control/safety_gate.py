@@ -3,158 +3,62 @@
 Nothing here knows ROS, a clock or a thread; the node hands in the time and what arrived since the last tick.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 
-from vla_ros.action import ActionChunk, ActionSpace, Command
-from vla_ros.control.chunk_scheduler import Due, LateSteps, Schedule
+from vla_ros.action import Command
+from vla_ros.control.chunk_admission import admit
+from vla_ros.control.chunk_scheduler import Due, Schedule
+from vla_ros.control.displacement import NONE, Displacement
 from vla_ros.control.displacement_ledger import DisplacementLedger
-from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.observation_gate import MAX_FUTURE_NS
-from vla_ros.errors import ContractError, ObservationError
+from vla_ros.control.gate_config import GateConfig
+from vla_ros.control.gate_state import NO_INSTRUCTION, GateState, Inbox, Mode
+from vla_ros.control.gripper import after_vote
+from vla_ros.control.pose import Pose
+from vla_ros.control.stops import forgotten, held, stopped
+from vla_ros.control.temporal_ensemble import Prediction, ensemble
+from vla_ros.errors import ObservationError
 from vla_ros.processing.instruction import check_instruction
 
 
-class Mode(Enum):
-    """What the gate is doing; UNCONFIGURED and INACTIVE are states of the node's life cycle."""
-
-    ARMED = "ARMED"
-    RUN = "RUN"
-    HOLD = "HOLD"
-    FAULT = "FAULT"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateConfig:
-    """What the gate was configured with.
-
-    Attributes:
-        action_space: the robot's; chunks of another one are refused.
-        execution_horizon: rows of a chunk that are executed.
-        chunk_timeout_ns: without a due row for longer than this, RUN becomes HOLD [ns].
-        limits: speed limits.
-        late_steps: what becomes of rows that are past when their chunk arrives.
-    """
-
-    action_space: ActionSpace
-    execution_horizon: int
-    chunk_timeout_ns: int
-    limits: SpeedLimits
-    late_steps: LateSteps = "ledger"
-
-    def __post_init__(self) -> None:
-        for name in ("execution_horizon", "chunk_timeout_ns"):
-            if getattr(self, name) <= 0:
-                raise ContractError(f"{name}: expected > 0, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inbox:
-    """What arrived since the last tick.
-
-    Attributes:
-        chunks: in order of arrival.
-        refused: chunks that could not even be read: why.
-        instruction: the newest one, or None for no message.
-        policy_instruction: the one that policy_node says it works on, or None for no message.
-        emergency_stop: the newest word of the emergency stop, or None for no message.
-        reset: the operator asks to leave FAULT.
-        timed_out: nothing came while the world stood waiting (lockstep).
-        fault: what makes it unsafe to go on, e.g. a second publisher of commands; empty otherwise.
-    """
-
-    chunks: tuple[ActionChunk, ...] = ()
-    refused: tuple[str, ...] = ()
-    instruction: str | None = None
-    policy_instruction: str | None = None
-    emergency_stop: bool | None = None
-    reset: bool = False
-    timed_out: bool = False
-    fault: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateState:
-    """Everything the gate remembers from tick to tick.
-
-    Attributes:
-        mode, reason: what it does and why.
-        epoch: grows with every stop; chunks of former epochs never run.
-        newer_than_ns: only chunks from observations after this are admitted: the last stop [ns].
-        now_ns: time of the last tick [ns].
-        last_row_ns: when a row was last executed [ns].
-        instruction: in force, or None.
-        policy_instruction: what policy_node works on, or None; chunks of another one never run.
-        is_emergency: whether the emergency stop is pressed.
-        schedule: the chunk in execution.
-        ledger: what was commanded lately.
-        gripper: last commanded opening, or None.
-        counts: chunks refused, steps clamped …, by name.
-        last_refusal: why the last chunk was refused; empty once a chunk was admitted.
-    """
-
-    mode: Mode = Mode.ARMED
-    reason: str = "waiting for an instruction"
-    epoch: int = 0
-    newer_than_ns: int = -1
-    now_ns: int = -1
-    last_row_ns: int = -1
-    instruction: str | None = None
-    policy_instruction: str | None = None
-    is_emergency: bool = False
-    schedule: Schedule = field(default_factory=Schedule)
-    ledger: DisplacementLedger = field(default_factory=DisplacementLedger)
-    gripper: float | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    last_refusal: str = ""
-
-    @property
-    def agreed_instruction(self) -> str:
-        """The instruction that gate and policy both have; empty while they differ."""
-        return self.instruction if self.instruction and self.instruction == self.policy_instruction else ""
-
-    @property
-    def text(self) -> str:
-        """The state in one line: `RUN`, or `HOLD: no chunk for 0.20 s`."""
-        return f"{self.mode.value}: {self.reason}" if self.reason else self.mode.value
-
-
 def step(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> tuple[GateState, Command]:
-    """One control period: take in what arrived, put out exactly one command."""
+    """One tick: take in what arrived, put out exactly one command."""
     return advance(config, receive(config, state, now_ns, inbox), now_ns)
 
 
 def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> GateState:
     """Take in what arrived; nothing moves yet. The order makes every stop win over every chunk."""
     if now_ns < state.now_ns:
-        gap_s = (state.now_ns - now_ns) / 1e9
-        state = replace(state, now_ns=now_ns, ledger=DisplacementLedger())
-        state = _stopped(state, now_ns, Mode.HOLD, f"the clock went back by {gap_s:.3f} s")
+        state = _clock_went_back(config, state, now_ns)
     if inbox.reset:
         state = _reset(state, now_ns)
     if inbox.emergency_stop is not None:
         state = _emergency(state, now_ns, inbox.emergency_stop)
     if inbox.fault:
-        state = _stopped(state, now_ns, Mode.FAULT, f"{inbox.fault}; mend it, then call ~/reset")
+        state = stopped(state, now_ns, Mode.FAULT, f"{inbox.fault}; mend it, then call ~/reset")
+    if inbox.pose is not None:
+        state = _located(config, state, now_ns, inbox.pose)
+    if inbox.blocked is not None:
+        state = replace(state, blocked=inbox.blocked)
     if inbox.instruction is not None:
-        state = _instruct(state, now_ns, inbox.instruction)
+        state = _instruct(config, state, now_ns, inbox.instruction)
     if inbox.policy_instruction is not None and inbox.policy_instruction != state.policy_instruction:
         # what is in execution or still on its way was made for the former instruction
-        state = replace(_forgotten(state, now_ns), policy_instruction=inbox.policy_instruction)
+        state = replace(forgotten(state, now_ns), policy_instruction=inbox.policy_instruction)
+    state = _obstructed(config, state, now_ns)
     for reason in inbox.refused:
-        state = _refused(state, reason)
+        state = state.refused(reason)
     for chunk in inbox.chunks:
-        state = _admit(config, state, now_ns, chunk)
+        state = admit(config, state, now_ns, chunk)
     if inbox.timed_out:
-        state = _stopped(state, now_ns, Mode.HOLD, _starved(state, config.chunk_timeout_ns))
+        state = held(config, state, now_ns, _starved(state, config.chunk_timeout_ns))
     return state
 
 
 def restarted(state: GateState, now_ns: int) -> GateState:
     """The state after a simulator was reset to an earlier time: nothing from before runs; a FAULT stays."""
     state = replace(state, now_ns=now_ns, newer_than_ns=-1, ledger=DisplacementLedger(), schedule=Schedule())
-    return _stopped(state, now_ns - 1, Mode.ARMED, "the simulator was reset")
+    state = replace(state, holds_ns=(), last_delta=NONE)
+    return stopped(state, now_ns - 1, Mode.ARMED, "the simulator was reset")
 
 
 def has_due_row(config: GateConfig, state: GateState, now_ns: int) -> bool:
@@ -162,53 +66,130 @@ def has_due_row(config: GateConfig, state: GateState, now_ns: int) -> bool:
     return state.mode is not Mode.FAULT and _due(config, _started(config, state, now_ns), now_ns) is not None
 
 
-def _started(config: GateConfig, state: GateState, now_ns: int) -> GateState:
-    schedule = state.schedule.started(now_ns, config.execution_horizon, config.late_steps, state.ledger)
-    return replace(state, schedule=schedule)
-
-
-def _due(config: GateConfig, state: GateState, now_ns: int) -> Due | None:
-    return state.schedule.due(now_ns, config.execution_horizon, config.late_steps)
-
-
 def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateState, Command]:
-    """Execute what is due now; a zero delta where nothing is."""
-    state = _started(config, replace(state, now_ns=now_ns), now_ns)
+    """Execute what is due now; where nothing is, come to a stand and stay there."""
+    state = _obstructed(config, replace(state, now_ns=now_ns), now_ns)
+    state = _started(config, state, now_ns)
     due = None if state.mode is Mode.FAULT else _due(config, state, now_ns)
     if due is None:
-        if state.mode is Mode.RUN and now_ns - state.last_row_ns > config.chunk_timeout_ns:
-            state = _stopped(state, now_ns, Mode.HOLD, _starved(state, now_ns - state.last_row_ns))
-        return state, Command.stop(state.gripper)
-    # at a chunk's end the period is cut short, and so is what may still be made up for in it
-    delta, is_clamped = config.limits.clamp(due.delta, due.lasts_ns / 1e9)
-    space = config.action_space
+        return _rested(config, state, now_ns)
+    delta, limited_by = _limited(config, state, due)
+    rows = config.executed_rows(len(state.schedule.chunk or ()))
+    keep_ns = (rows + 2) * config.action_space.period_ns
     state = replace(
         state,
         mode=Mode.RUN,
         reason="",
         schedule=state.schedule.after(due, delta, config.late_steps),
-        ledger=state.ledger.after(now_ns, delta, keep_ns=(config.execution_horizon + 2) * space.period_ns),
-        gripper=due.gripper,
+        ledger=state.ledger.after(now_ns, delta, keep_ns=keep_ns),
         last_row_ns=now_ns,
+        stopping_ticks=0,
+        recovering_ns=None,
     )
-    if is_clamped:
-        state = _counted(state, "clamped")
+    for name in limited_by:
+        state = state.counted(name)
+    state = _moved(config, after_vote(config, state, due.gripper), delta)
     return state, Command(delta=delta, gripper=state.gripper)
 
 
-def _stopped(state: GateState, now_ns: int, mode: Mode, reason: str) -> GateState:
-    """Leave the chunk for good; FAULT is latched and keeps its first reason."""
-    if state.mode is Mode.FAULT and mode is not Mode.FAULT:
-        mode, reason = state.mode, state.reason
-    return replace(_forgotten(state, now_ns), mode=mode, reason=reason, epoch=state.epoch + 1)
+def _started(config: GateConfig, state: GateState, now_ns: int) -> GateState:
+    """With the chunk's first row given its time, if this tick is its first one."""
+    chunk = state.schedule.chunk
+    if chunk is None or state.schedule.start_ns is not None:
+        return state
+    rows = config.executed_rows(len(chunk))
+    schedule = state.schedule.started(now_ns, rows, config.late_steps, state.ledger, config.tick_ns)
+    if config.overlap == "replace" or schedule.start_ns is None:
+        return replace(state, schedule=schedule)
+    newest = Prediction(chunk=chunk, start_ns=schedule.start_ns)
+    former = tuple(p for p in state.predictions if p.end_ns > newest.start_ns)
+    averaged = ensemble(newest, former, config.temporal_ensemble_coeff)
+    return replace(state, schedule=replace(schedule, chunk=averaged), predictions=(*former, newest))
 
 
-def _forgotten(state: GateState, now_ns: int) -> GateState:
-    """Without its chunk, which never runs again: not if the camera's clock is a little ahead either."""
-    running_ns = state.schedule.chunk.stamp_ns if state.schedule.chunk is not None else now_ns
-    # what is further ahead is from before the clock went back
-    stamps = [stamp for stamp in (running_ns, state.newer_than_ns) if stamp - now_ns <= MAX_FUTURE_NS]
-    return replace(state, newer_than_ns=max([now_ns, *stamps]), schedule=Schedule())
+def _due(config: GateConfig, state: GateState, now_ns: int) -> Due | None:
+    rows = config.executed_rows(len(state.schedule.chunk or ()))
+    return state.schedule.due(now_ns, rows, config.late_steps, config.tick_ns)
+
+
+def _limited(config: GateConfig, state: GateState, due: Due) -> tuple[Displacement, list[str]]:
+    """What may be commanded of what is due, and which limits took something off."""
+    tick_s = config.tick_ns / 1e9
+    wanted = due.with_owed(config.motion.catching_up(due.owed, tick_s))
+    # at a chunk's end the tick is cut short, and so is what may still be made up for in it
+    delta, is_clamped = config.motion.clamp(wanted, state.last_delta, tick_s, due.lasts_ns / 1e9)
+    delta, is_at_wall = _within_walls(config, state, delta)
+    return delta, ["clamped"] * is_clamped + ["clamped by the workspace"] * is_at_wall
+
+
+def _within_walls(config: GateConfig, state: GateState, delta: Displacement) -> tuple[Displacement, bool]:
+    if config.workspace is None or config.pose is None:
+        return delta, False
+    assert state.pose is not None  # without one nothing is due: _obstructed
+    acceleration, is_in_tool_frame = config.motion.max_linear_acceleration_m_s2, config.pose.is_in_tool_frame
+    return config.workspace.clamp(
+        delta, state.pose, acceleration, config.tick_ns / 1e9, is_in_tool_frame=is_in_tool_frame
+    )
+
+
+def _moved(config: GateConfig, state: GateState, delta: Displacement) -> GateState:
+    """With the command remembered, and the pose that it leads to."""
+    state = replace(state, last_delta=delta)
+    if config.pose is None or state.pose is None:
+        return state
+    rotation, is_in_tool_frame = config.action_space.rotation, config.pose.is_in_tool_frame
+    return replace(state, pose=state.pose.moved(delta, rotation, is_in_tool_frame=is_in_tool_frame))
+
+
+def _rested(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateState, Command]:
+    """A tick with nothing due: RUN becomes HOLD in time; the arm slows down to a stand."""
+    if state.mode is Mode.RUN and now_ns - state.last_row_ns > config.chunk_timeout_ns:
+        state = held(config, state, now_ns, _starved(state, now_ns - state.last_row_ns))
+    left = config.hold.stop_ticks - state.stopping_ticks
+    if left <= 1 or not state.last_delta.any() or state.mode in (Mode.ARMED, Mode.FAULT):
+        return replace(state, last_delta=NONE), Command.stop(state.gripper)
+    delta, _ = _within_walls(config, state, state.last_delta * ((left - 1) / left))
+    state = replace(state, ledger=state.ledger.after(now_ns, delta), stopping_ticks=state.stopping_ticks + 1)
+    return _moved(config, state, delta), Command(delta=delta, gripper=state.gripper)
+
+
+def _obstructed(config: GateConfig, state: GateState, now_ns: int) -> GateState:
+    """Held, if something in the way says so: nobody listens, or nobody knows where the end effector is."""
+    reason = state.blocked or _lost(config, state, now_ns)
+    former, state = state.obstruction, replace(state, obstruction=reason)
+    if reason and state.mode is Mode.RUN:
+        return held(config, state, now_ns, reason)
+    if reason and state.schedule.chunk is not None:
+        state = forgotten(state, now_ns)
+    if reason != former and state.mode is Mode.ARMED:
+        state = replace(state, reason=reason or ("waiting for a chunk" if state.instruction else NO_INSTRUCTION))
+    return state
+
+
+def _lost(config: GateConfig, state: GateState, now_ns: int) -> str:
+    """Why the end effector's pose is not known, where it must be."""
+    if config.pose is None:
+        return ""
+    if state.pose is None:
+        return "waiting for the end effector's pose"
+    timeout_ns = config.pose.timeout_ns
+    if timeout_ns is not None and now_ns - state.pose_ns > timeout_ns:
+        return f"no pose of the end effector for {timeout_ns / 1e9} s"
+    return ""
+
+
+def _located(config: GateConfig, state: GateState, now_ns: int, pose: Pose) -> GateState:
+    is_moving = state.mode is Mode.RUN or state.last_delta.any()
+    if config.pose is not None and config.pose.is_target and is_moving and state.pose is not None:
+        return replace(state, pose_ns=now_ns)
+    return replace(state, pose_ns=now_ns, pose=pose)
+
+
+def _clock_went_back(config: GateConfig, state: GateState, now_ns: int) -> GateState:
+    gap_s = (state.now_ns - now_ns) / 1e9
+    state = replace(state, now_ns=now_ns, ledger=DisplacementLedger(), holds_ns=(), recovering_ns=None)
+    state = replace(state, pose_ns=min(state.pose_ns, now_ns))
+    return held(config, state, now_ns, f"the clock went back by {gap_s:.3f} s")
 
 
 def _starved(state: GateState, duration_ns: int) -> str:
@@ -220,56 +201,23 @@ def _reset(state: GateState, now_ns: int) -> GateState:
     if state.mode is not Mode.FAULT or state.is_emergency:
         return state
     # motion after a fault takes the operator's word for what to do, not only the reset
-    state = replace(state, mode=Mode.ARMED, instruction=None)
-    return _stopped(state, now_ns, Mode.ARMED, "reset by the operator, waiting for an instruction")
+    state = replace(state, mode=Mode.ARMED, instruction=None, holds_ns=())
+    return stopped(state, now_ns, Mode.ARMED, "reset by the operator, waiting for an instruction")
 
 
 def _emergency(state: GateState, now_ns: int, is_pressed: bool) -> GateState:
     state = replace(state, is_emergency=is_pressed)
     if not is_pressed or state.mode is Mode.FAULT:
         return state
-    return _stopped(state, now_ns, Mode.FAULT, "emergency stop; release it, then call ~/reset")
+    return stopped(state, now_ns, Mode.FAULT, "emergency stop; release it, then call ~/reset")
 
 
-def _instruct(state: GateState, now_ns: int, text: str) -> GateState:
+def _instruct(config: GateConfig, state: GateState, now_ns: int, text: str) -> GateState:
     try:
         check_instruction(text)
     except ObservationError as refusal:
-        return _stopped(replace(state, instruction=None), now_ns, Mode.HOLD, str(refusal))
+        # the operator's own word, not a mishap: it does not count among the holds
+        return stopped(replace(state, instruction=None), now_ns, Mode.HOLD, str(refusal))
     if text == state.instruction:
         return state
-    return _stopped(replace(state, instruction=text), now_ns, Mode.ARMED, "new instruction, waiting for a chunk")
-
-
-def _admit(config: GateConfig, state: GateState, now_ns: int, chunk: ActionChunk) -> GateState:
-    space = config.action_space
-    if chunk.frame_id != space.frame_id:
-        return _refused(state, f"chunk: frame_id: expected {space.frame_id!r}, got {chunk.frame_id!r}")
-    if chunk.rotation != space.rotation:
-        return _refused(state, f"chunk: rotation: expected {space.rotation!r}, got {chunk.rotation!r}")
-    if chunk.period_ns != space.period_ns:
-        expected, got = space.period_ns / 1e9, chunk.period_ns / 1e9
-        return _refused(state, f"chunk: time_from_start: expected steps of {expected} s, got {got} s")
-    if chunk.stamp_ns - now_ns > MAX_FUTURE_NS:
-        ahead_s = (chunk.stamp_ns - now_ns) / 1e9
-        return _refused(state, f"chunk: header.stamp: expected <= {MAX_FUTURE_NS / 1e9} s ahead, got {ahead_s:.3f} s")
-    # the rest is what late messages look like in good order: dropped and counted, no fault of anyone
-    if state.mode is Mode.FAULT:
-        return _counted(state, "dropped: in FAULT")
-    if state.instruction is None:
-        return _counted(state, "dropped: no instruction")
-    if state.policy_instruction != state.instruction:
-        return _counted(state, "dropped: policy_node has another instruction")
-    if chunk.stamp_ns <= state.newer_than_ns:
-        return _counted(state, "dropped: older than the last stop")
-    if not state.schedule.is_newer(chunk):
-        return _counted(state, "dropped: out of order")
-    return replace(state, schedule=Schedule(chunk=chunk), last_refusal="")
-
-
-def _refused(state: GateState, reason: str) -> GateState:
-    return _counted(replace(state, last_refusal=reason), "refused")
-
-
-def _counted(state: GateState, name: str) -> GateState:
-    return replace(state, counts={**state.counts, name: state.counts.get(name, 0) + 1})
+    return stopped(replace(state, instruction=text), now_ns, Mode.ARMED, "new instruction, waiting for a chunk")

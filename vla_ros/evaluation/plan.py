@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from vla_ros.bundle import Bundle
+from vla_ros.control.gate_config import executed_rows
 from vla_ros.errors import ConfigError, ContractError, SimulatorError
 from vla_ros.evaluation import provenance
 from vla_ros.evaluation.record import Provenance
@@ -65,9 +66,10 @@ def prepare(config: SimConfig, output: Path, bundle: Path | None = None) -> Plan
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output}: expected a new or empty folder, got one with files; results are kept")
     output.mkdir(parents=True, exist_ok=True)
+    rows = executed_rows(robot.execution_horizon, opened.contract.chunk_size)
     texts = {
         POLICY: _parameters_text(POLICY_NODE, replace(policy, bundle=str(opened.path), autostart=True)),
-        ROBOT: _parameters_text("command_gate", replace(robot, autostart=True)),
+        ROBOT: _parameters_text("command_gate", replace(robot, autostart=True, execution_horizon=rows)),
     }
     config = replace(config, policy=output / POLICY, robot=output / ROBOT)
     texts[CONFIG] = config_text(config)
@@ -142,7 +144,7 @@ def _check_fit(config: SimConfig, policy: PolicyParameters, robot: GateParameter
             f"got {policy.lockstep}"
         )
     bundle.contract.action.check_same(robot.action_space, str(bundle.path), str(config.robot))
-    if robot.execution_horizon > bundle.contract.chunk_size:
+    if isinstance(robot.execution_horizon, int) and robot.execution_horizon > bundle.contract.chunk_size:
         raise ContractError(
             f"{config.robot}: command_gate.execution_horizon: expected <= {bundle.contract.chunk_size}, the chunk_size "
             f"of {bundle.path}, got {robot.execution_horizon}"

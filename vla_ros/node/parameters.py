@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from vla_ros import config
 from vla_ros.action import ActionSpace, Rotation
 from vla_ros.control.chunk_scheduler import LateSteps
-from vla_ros.control.limits import SpeedLimits
-from vla_ros.control.safety_gate import GateConfig
+from vla_ros.control.gate_config import ExecutionHorizon, GateConfig, HoldRules, Overlap
+from vla_ros.control.limits import MotionLimits, StepLimits, Workspace
 from vla_ros.errors import ConfigError
 from vla_ros.node.scheduling import parse_cores
 
@@ -48,7 +50,7 @@ def check_ranges(values: Any) -> None:
     """
     for item in dataclasses.fields(values):
         value, least, most = getattr(values, item.name), item.metadata["least"], item.metadata["most"]
-        if isinstance(value, bool) or least is None:
+        if isinstance(value, bool | str) or least is None:
             continue
         if not (math.isfinite(value) and least <= value <= most):
             raise ValueError(f"{item.name}: expected {least} to {most}, got {value}")
@@ -121,8 +123,36 @@ class GateParameters(ProcessParameters):
     rotation: Rotation = parameter(  # noqa: RUF009 (a field, not a shared default)
         "reading of the three rotation numbers: axis_angle or euler_xyz", read_only=True
     )
-    control_rate_hz: float = parameter("commands per second [Hz]", least=0.1, most=1000.0, read_only=True)
-    execution_horizon: int = parameter("rows of a chunk that are executed", least=1, most=10000, read_only=True)
+    control_rate_hz: float = parameter(
+        "rows of a chunk per second: the policy's rate [Hz]", least=0.1, most=1000.0, read_only=True
+    )
+    command_rate_hz: float = parameter(
+        "commands per second, a multiple of control_rate_hz: what the robot's controller wants, e.g. 100 for MoveIt "
+        "Servo's 10 ms; rows are spread evenly [Hz]",
+        least=0.1,
+        most=1000.0,
+        read_only=True,
+    )
+    execution_horizon: ExecutionHorizon = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "rows of a chunk that are executed: a number, full, half or one", least=1, most=10000, read_only=True
+    )
+    overlap: Overlap = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "a new chunk takes the former one's place (replace), or is averaged with it by time (temporal_ensemble)",
+        read_only=True,
+        default="replace",
+    )
+    temporal_ensemble_coeff: float = parameter(
+        "weights of the temporal ensemble are exp(-coeff * age in rows), the oldest chunk's age being 0, as in ACT",
+        least=-100.0,
+        most=100.0,
+        read_only=True,
+        default=0.01,
+    )
+    late_steps: LateSteps = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "rows that are past when their chunk arrives: ledger (made up for, within the limits), skip or restart",
+        read_only=True,
+        default="ledger",
+    )
     chunk_timeout_s: float = parameter(
         "without a due row for longer than this the arm is held [s]; in lockstep: wall time for which the world waits",
         least=0.001,
@@ -135,10 +165,60 @@ class GateParameters(ProcessParameters):
     max_angular_speed_rad_s: float = parameter(
         "limit of the end effector's angular speed [rad/s]", least=1e-6, most=1000.0, read_only=True
     )
-    late_steps: LateSteps = parameter(  # noqa: RUF009 (a field, not a shared default)
-        "rows that are past when their chunk arrives: ledger (made up for, within the limits), skip or restart",
+    max_linear_acceleration_m_s2: float = parameter(
+        "limit of the change of the commanded velocity [m/s^2]", least=1e-6, most=1e6, read_only=True
+    )
+    max_angular_acceleration_rad_s2: float = parameter(
+        "limit of the change of the commanded angular velocity [rad/s^2]", least=1e-6, most=1e6, read_only=True
+    )
+    max_step_m: float = parameter(
+        "what a row of a chunk may move; a longer one is shortened and counted [m]",
+        least=1e-6,
+        most=10.0,
         read_only=True,
-        default="ledger",
+    )
+    max_step_rad: float = parameter(
+        "what a row of a chunk may turn; a longer one is cut and counted [rad]",
+        least=1e-6,
+        most=100.0,
+        read_only=True,
+    )
+    max_clamped_fraction: float = parameter(
+        "a chunk with a larger part of its rows beyond max_step is a fault (0 to 1)",
+        least=0.0,
+        most=1.0,
+        read_only=True,
+    )
+    workspace_min_m: tuple[float, float, float] = parameter(
+        "corner of a box, along the axes of the base frame, that the end effector does not leave; -.inf: no wall [m]",
+        read_only=True,
+        default=(-math.inf,) * 3,
+    )
+    workspace_max_m: tuple[float, float, float] = parameter(
+        "the opposite corner; .inf: no wall [m]", read_only=True, default=(math.inf,) * 3
+    )
+    gripper_agreeing_samples: int = parameter(
+        "rows in succession that must agree before the gripper opens or closes",
+        least=1,
+        most=1000,
+        read_only=True,
+        default=1,
+    )
+    hold_stop_s: float = parameter(
+        "in a hold the arm slows down evenly to a stand within this time; 0: at once, as in a fault and on a new "
+        "instruction [s]",
+        least=0.0,
+        most=5.0,
+        read_only=True,
+    )
+    hold_recovery_s: float = parameter(
+        "for how long acceptable chunks must have been arriving again before a hold ends [s]",
+        least=0.0,
+        most=60.0,
+        read_only=True,
+    )
+    max_holds_per_minute: int = parameter(
+        "more holds than this within a minute are a fault", least=0, most=10000, read_only=True
     )
     lockstep: bool = parameter(
         "one command per /clock message, at its stamp, instead of a wall-clock timer", read_only=True, default=False
@@ -149,6 +229,17 @@ class GateParameters(ProcessParameters):
         ProcessParameters.__post_init__(self)
         if not self.frame_id:
             raise ValueError("frame_id: expected a frame name, got an empty string")
+        self.workspace  # noqa: B018 (raises where its corners are none)
+        if not math.isclose(self.ticks_per_row * self.control_rate_hz, self.command_rate_hz):
+            raise ValueError(
+                f"command_rate_hz: expected a multiple of control_rate_hz, {self.control_rate_hz}, "
+                f"got {self.command_rate_hz}"
+            )
+        if self.lockstep and self.ticks_per_row != 1:
+            raise ValueError(
+                f"command_rate_hz: expected control_rate_hz, {self.control_rate_hz}, in lockstep, "
+                f"got {self.command_rate_hz}"
+            )
 
     @property
     def action_space(self) -> ActionSpace:
@@ -156,16 +247,45 @@ class GateParameters(ProcessParameters):
         return ActionSpace(frame_id=self.frame_id, rotation=self.rotation, control_rate_hz=self.control_rate_hz)
 
     @property
+    def ticks_per_row(self) -> int:
+        """Commands per row of a chunk."""
+        return round(self.command_rate_hz / self.control_rate_hz)
+
+    @property
+    def workspace(self) -> Workspace | None:
+        """The box that the end effector does not leave, or None without any wall."""
+        least, most = np.array(self.workspace_min_m), np.array(self.workspace_max_m)
+        return Workspace(least_m=least, most_m=most) if np.isfinite([least, most]).any() else None
+
+    @property
     def gate_config(self) -> GateConfig:
         """The safety gate's own view of these parameters."""
         return GateConfig(
             action_space=self.action_space,
+            ticks_per_row=self.ticks_per_row,
             execution_horizon=self.execution_horizon,
             chunk_timeout_ns=round(self.chunk_timeout_s * 1e9),
-            limits=SpeedLimits(
-                max_linear_speed_m_s=self.max_linear_speed_m_s, max_angular_speed_rad_s=self.max_angular_speed_rad_s
+            motion=MotionLimits(
+                max_linear_speed_m_s=self.max_linear_speed_m_s,
+                max_angular_speed_rad_s=self.max_angular_speed_rad_s,
+                max_linear_acceleration_m_s2=self.max_linear_acceleration_m_s2,
+                max_angular_acceleration_rad_s2=self.max_angular_acceleration_rad_s2,
+            ),
+            steps=StepLimits(
+                max_step_m=self.max_step_m,
+                max_step_rad=self.max_step_rad,
+                max_clamped_fraction=self.max_clamped_fraction,
+            ),
+            hold=HoldRules(
+                stop_ticks=round(self.hold_stop_s * self.command_rate_hz),
+                min_recovery_ns=round(self.hold_recovery_s * 1e9),
+                max_per_minute=self.max_holds_per_minute,
             ),
             late_steps=self.late_steps,
+            overlap=self.overlap,
+            temporal_ensemble_coeff=self.temporal_ensemble_coeff,
+            gripper_agreeing_samples=self.gripper_agreeing_samples,
+            workspace=self.workspace,
         )
 
 
@@ -187,7 +307,9 @@ def declare(node: "Node", cls: type[T]) -> T:
     for name in overrides:
         node.undeclare_parameter(name)
     for item in dataclasses.fields(cls):  # type: ignore[arg-type]
-        node.declare_parameter(item.name, getattr(values, item.name), _descriptor(item), ignore_override=True)
+        value = getattr(values, item.name)
+        ros_value = list(value) if isinstance(value, tuple) else value
+        node.declare_parameter(item.name, ros_value, _descriptor(item), ignore_override=True)
     return values
 
 

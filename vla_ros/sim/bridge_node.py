@@ -41,6 +41,20 @@ def make_simulator(sim: SimConfig) -> Simulator:
     return LiberoSimulator(sim.suite, sim.camera_size_px, sim.camera_size_px)
 
 
+def _observation_steps(robot: GateParameters, path: Path) -> int:
+    """Every how many steps the policy needs an image.
+
+    Raises:
+        ConfigError: the robot file leaves that to the chunk's size, which a bridge does not know.
+    """
+    if isinstance(robot.execution_horizon, str):
+        raise ConfigError(
+            f"{path}: command_gate.execution_horizon: expected a number for a simulator's bridge, "
+            f"got {robot.execution_horizon!r}; `vla-ros eval` puts in the policy's"
+        )
+    return 1 if robot.overlap == "temporal_ensemble" else robot.execution_horizon
+
+
 def make_video(path: Path, fps: float) -> Video:
     """An MP4 file; the encoder is imported only now."""
     from vla_ros.evaluation.video import VideoWriter
@@ -65,7 +79,7 @@ class Bridge:
         self._simulator = simulator
         self._output = output
         self._make_video = video
-        self._horizon = robot.execution_horizon
+        self._horizon = _observation_steps(robot, sim.robot)
         self._tasks = _select_tasks(sim, simulator)
         self._written_s = 0.0
         if (output / "episodes.jsonl").exists():
