@@ -173,7 +173,7 @@ def _convert(value: Any, hint: Any, source: str, where: str, folder: Path | None
     if origin is typing.Literal:
         if value in arguments:
             return value
-        raise ConfigError(f"{source}: {where}: expected one of {', '.join(map(str, arguments))}, got {_shown(value)}")
+        raise ConfigError(f"{source}: {where}: expected {_name(hint)}, got {_shown(value)}")
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(value)
@@ -202,6 +202,8 @@ def _join(where: str, name: str) -> str:
 
 
 def _name(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
 
 

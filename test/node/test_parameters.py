@@ -52,10 +52,15 @@ def test_the_shipped_parameter_files_are_valid() -> None:
         ({"chunk_timeout_s": -1.0}, "chunk_timeout_s: expected 0.001 to 600.0, got -1.0"),
         ({"control_rate_hz": float("inf")}, "control_rate_hz: expected 0.1 to 1000.0, got inf"),
         ({"execution_horizon": 0}, "execution_horizon: expected 1 to 10000, got 0"),
-        ({"execution_horizon": 8.0}, "execution_horizon: expected int, got float 8.0"),
+        ({"execution_horizon": 8.0}, "execution_horizon: expected int or one of full, half, one, got float 8.0"),
         ({"rotation": "quaternion"}, "rotation: expected one of axis_angle, euler_xyz, got str 'quaternion'"),
         ({"frame_id": ""}, "frame_id: expected a frame name, got an empty string"),
         ({"lockstep": "yes"}, "lockstep: expected bool, got str 'yes'"),
+        ({"execution_horizon": "most"}, "execution_horizon: expected int or one of full, half, one, got str 'most'"),
+        ({"command_rate_hz": 30.0, "lockstep": False}, "command_rate_hz: expected a multiple of control_rate_hz, 20.0"),
+        ({"command_rate_hz": 100.0, "lockstep": True}, "command_rate_hz: expected control_rate_hz, 20.0, in lockstep"),
+        ({"workspace_min_m": [0.0, 0.0]}, "workspace_min_m: expected tuple[float, float, float], got list [0.0, 0.0]"),
+        ({"workspace_min_m": [1.0, 0.0, 0.0], "workspace_max_m": [0.0] * 3}, "workspace_max_m: expected more than"),
     ],
 )
 def test_a_wrong_gate_parameter_names_file_path_expected_and_got(
