@@ -1,22 +1,23 @@
 """Hysteresis of the gripper: one row that wavers neither drops nor crushes anything."""
 
-from dataclasses import replace
-
 from vla_ros.control.gate_config import GateConfig
 from vla_ros.control.gate_state import GateState
 
 HALF_OPEN = 0.5
 
 
-def after_vote(config: GateConfig, state: GateState, wanted: float) -> GateState:
-    """The state with the gripper that a tick's row wants, once enough rows in succession agree.
+def voted(config: GateConfig, state: GateState, wanted: float) -> tuple[float, int]:
+    """The gripper that a tick's row wants, once enough rows in succession agree; until then, the last one commanded.
 
     Args:
         wanted: opening, from 0 to 1. From one side of a half to the other it takes agreement; within a side it follows.
+
+    Returns:
+        The opening to command, and how many ticks in succession have wanted the other state by now.
     """
     if state.gripper is None or (wanted >= HALF_OPEN) == (state.gripper >= HALF_OPEN):
-        return replace(state, gripper=wanted, gripper_votes=0)
+        return wanted, 0
     votes = state.gripper_votes + 1
     if votes > (config.gripper_agreeing_samples - 1) * config.ticks_per_row:
-        return replace(state, gripper=wanted, gripper_votes=0)
-    return replace(state, gripper_votes=votes)
+        return wanted, 0
+    return state.gripper, votes

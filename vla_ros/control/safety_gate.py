@@ -12,7 +12,7 @@ from vla_ros.control.displacement import NONE, Displacement
 from vla_ros.control.displacement_ledger import DisplacementLedger
 from vla_ros.control.gate_config import GateConfig
 from vla_ros.control.gate_state import NO_INSTRUCTION, GateState, Inbox, Mode
-from vla_ros.control.gripper import after_vote
+from vla_ros.control.gripper import voted
 from vla_ros.control.pose import Pose
 from vla_ros.control.stops import forgotten, held, stopped
 from vla_ros.control.temporal_ensemble import Prediction, ensemble
@@ -75,21 +75,24 @@ def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateStat
         return _rested(config, state, now_ns)
     delta, limited_by = _limited(config, state, due)
     rows = config.executed_rows(len(state.schedule.chunk or ()))
-    keep_ns = (rows + 2) * config.action_space.period_ns
+    gripper, votes = voted(config, state, due.gripper)
     state = replace(
         state,
         mode=Mode.RUN,
         reason="",
         schedule=state.schedule.after(due, delta, config.late_steps),
-        ledger=state.ledger.after(now_ns, delta, keep_ns=keep_ns),
+        ledger=state.ledger.after(now_ns, delta, keep_ns=(rows + 2) * config.action_space.period_ns),
         last_row_ns=now_ns,
+        last_delta=delta,
         stopping_ticks=0,
+        gripper=gripper,
+        gripper_votes=votes,
+        pose=_moved(config, state.pose, delta),
         recovering_ns=None,
     )
     for name in limited_by:
         state = state.counted(name)
-    state = _moved(config, after_vote(config, state, due.gripper), delta)
-    return state, Command(delta=delta, gripper=state.gripper)
+    return state, Command(delta=delta, gripper=gripper)
 
 
 def _started(config: GateConfig, state: GateState, now_ns: int) -> GateState:
@@ -132,13 +135,11 @@ def _within_walls(config: GateConfig, state: GateState, delta: Displacement) -> 
     )
 
 
-def _moved(config: GateConfig, state: GateState, delta: Displacement) -> GateState:
-    """With the command remembered, and the pose that it leads to."""
-    state = replace(state, last_delta=delta)
-    if config.pose is None or state.pose is None:
-        return state
-    rotation, is_in_tool_frame = config.action_space.rotation, config.pose.is_in_tool_frame
-    return replace(state, pose=state.pose.moved(delta, rotation, is_in_tool_frame=is_in_tool_frame))
+def _moved(config: GateConfig, pose: Pose | None, delta: Displacement) -> Pose | None:
+    """Where a command leads, if anyone asks."""
+    if config.pose is None or pose is None:
+        return pose
+    return pose.moved(delta, config.action_space.rotation, is_in_tool_frame=config.pose.is_in_tool_frame)
 
 
 def _rested(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateState, Command]:
@@ -149,13 +150,21 @@ def _rested(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateStat
     if left <= 1 or not state.last_delta.any() or state.mode in (Mode.ARMED, Mode.FAULT):
         return replace(state, last_delta=NONE), Command.stop(state.gripper)
     delta, _ = _within_walls(config, state, state.last_delta * ((left - 1) / left))
-    state = replace(state, ledger=state.ledger.after(now_ns, delta), stopping_ticks=state.stopping_ticks + 1)
-    return _moved(config, state, delta), Command(delta=delta, gripper=state.gripper)
+    state = replace(
+        state,
+        ledger=state.ledger.after(now_ns, delta),
+        last_delta=delta,
+        stopping_ticks=state.stopping_ticks + 1,
+        pose=_moved(config, state.pose, delta),
+    )
+    return state, Command(delta=delta, gripper=state.gripper)
 
 
 def _obstructed(config: GateConfig, state: GateState, now_ns: int) -> GateState:
     """Held, if something in the way says so: nobody listens, or nobody knows where the end effector is."""
     reason = state.blocked or _lost(config, state, now_ns)
+    if not reason and not state.obstruction:
+        return state
     former, state = state.obstruction, replace(state, obstruction=reason)
     if reason and state.mode is Mode.RUN:
         return held(config, state, now_ns, reason)
