@@ -4,34 +4,27 @@ import sys
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import TwistStamped
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.timer import Timer
 from rosgraph_msgs.msg import Clock as ClockMessage
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import Command
 from vla_ros.control import safety_gate
+from vla_ros.control.gate_config import GateConfig
+from vla_ros.control.gate_state import GateState, Inbox, Mode
 from vla_ros.control.lockstep_gate import Answer, LockstepGate
-from vla_ros.control.safety_gate import GateConfig, GateState, Inbox, Mode
 from vla_ros.errors import ContractError
 from vla_ros.node import qos
 from vla_ros.node.managed import ManagedLifecycleNode
-from vla_ros.node.messages import (
-    chunk_from_trajectory,
-    joint_state_from_command,
-    ns_from_stamp,
-    stamp_from_ns,
-    twist_from_command,
-)
+from vla_ros.node.messages import chunk_from_trajectory, ns_from_stamp, stamp_from_ns
 from vla_ros.node.parameters import GateParameters
 from vla_ros.node.process import run_node
 from vla_ros.node.publish import publish
+from vla_ros.node.robot_link import RobotLink
 
 NAME = "command_gate"
 POLL_S = 0.02
@@ -52,7 +45,8 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
 
     Topics:
         policy_node/action_chunk, instruction, emergency_stop: in; /clock in lockstep.
-        delta_twist_cmds, gripper_command: out, one each per tick with the same stamp.
+        commands: out, as the robot's parameters say, see arm_output.py and gripper_output.py; by default
+            delta_twist_cmds and gripper_command, one each per tick with the same stamp.
         ~/state: out, latched: published before the command that it is about.
         policy_node/instruction: in, latched: chunks run only while it is the gate's own instruction.
         ~/instruction: out, latched: the instruction that gate and policy agree on; empty while they differ.
@@ -63,6 +57,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
     def __init__(self) -> None:
         super().__init__(NAME, GateParameters)
         self._config: GateConfig | None = None
+        self._robot: RobotLink | None = None
         self._lockstep: LockstepGate | None = None
         self._state = GateState()
         self._instruction: str | None = None
@@ -74,8 +69,6 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self._ticks: list[Timer] = []
         self._logged_refusal = ""
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._twists = self.create_lifecycle_publisher(TwistStamped, "delta_twist_cmds", qos.RELIABLE)
-        self._grippers = self.create_lifecycle_publisher(JointState, "gripper_command", qos.RELIABLE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RELIABLE)
         self._echo = self.create_publisher(String, "~/instruction", qos.LATCHED)
         # in the order of importance: of messages that wait together, the executor takes the stop first
@@ -92,24 +85,31 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
     # ---- life cycle ----
 
     def configure(self) -> None:
-        """Take the robot's limits from the parameters.
+        """Take the robot's limits and outputs from the parameters.
 
         Raises:
             ContractError: a value that no robot can have.
+            ConfigError: an output needs a ROS package that is not installed.
         """
         self._config = self.values.gate_config
+        self._robot = RobotLink(self, self.values)
 
     def cleanup(self) -> None:
         """Forget the robot."""
         self._config = None
+        if self._robot is not None:
+            self._robot.destroy()
+        self._robot = None
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
         assert self._config is not None
-        # what came before the activation is forgotten, but for the two latched words
+        assert self._robot is not None
+        # what came before the activation is forgotten, but for the latched words
         self._state = GateState()
+        self._robot.start()
         self._lockstep = LockstepGate(self._config) if self.values.lockstep else None
-        period_s = POLL_S if self.values.lockstep else 1 / self.values.control_rate_hz
+        period_s = POLL_S if self.values.lockstep else 1 / self.values.command_rate_hz
         on_timer = self._on_poll if self.values.lockstep else self._on_tick
         self._ticks = [
             self.create_timer(period_s, on_timer, clock=self._steady),
@@ -148,7 +148,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self.show_state(text)
         now_ns = self._last_stamp_ns + 1 if self.values.lockstep else self.get_clock().now().nanoseconds
         self._publish(now_ns, Command.stop(self._state.gripper))
-        if not self._twists.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S)):
+        if self._robot is not None and not self._robot.is_delivered(ACKNOWLEDGE_S):
             self.get_logger().warning("the last stop was not acknowledged by every receiver")
 
     # ---- in ----
@@ -200,12 +200,12 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
     # ---- ticks ----
 
     def _on_tick(self) -> None:
-        if self._config is None:
+        if self._config is None or self._robot is None:
             return
         now_ns = self.get_clock().now().nanoseconds
         late_ns = self._ticks[0].timer_period_ns - (self._ticks[0].time_until_next_call() or 0)
         self.trace.mark(now_ns - late_ns, "due", now_ns)
-        state, command = safety_gate.step(self._config, self._state, now_ns, Inbox())
+        state, command = safety_gate.step(self._config, self._state, now_ns, self._robot.news(self._state.pose))
         self._take(state)
         self._publish(now_ns, command)
         self._trace_first_command(now_ns)
@@ -250,11 +250,8 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
 
     def _publish(self, stamp_ns: int, command: Command) -> None:
         self._last_stamp_ns = stamp_ns
-        space = self.values.action_space
-        publish(self, self._twists, twist_from_command(command, stamp_ns, space.frame_id, space.control_rate_hz))
-        # a driver may not know what to do with an empty gripper message; the simulator's bridge waits for one
-        if command.gripper is not None or self.values.lockstep:
-            publish(self, self._grippers, joint_state_from_command(command, stamp_ns))
+        if self._robot is not None:
+            self._robot.send(stamp_ns, command, self._state.pose)
 
     def _publish_echo(self) -> None:
         if self._is_active:
@@ -262,10 +259,10 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
 
     def _watch(self) -> None:
         """Once a second: is this still the only node that commands the robot?"""
-        for publisher in (self._twists, self._grippers):
-            count = self.count_publishers(publisher.topic_name)
+        for topic in self._robot.topics if self._robot is not None else ():
+            count = self.count_publishers(topic)
             if count > 1:
-                self._receive(Inbox(fault=f"{publisher.topic_name}: expected one publisher, this gate, got {count}"))
+                self._receive(Inbox(fault=f"{topic}: expected one publisher, this gate, got {count}"))
         self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:

@@ -4,13 +4,14 @@ from array import array
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped, TwistStamped
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.action import ACTION_NAMES, ActionChunk, Command, Rotation
-from vla_ros.control.observation_gate import Frame
+from vla_ros.control.pose import Pose
 from vla_ros.errors import ContractError
 
 GRIPPER_NAME = "gripper"
@@ -19,6 +20,7 @@ CHUNK_NAMES: dict[Rotation, tuple[str, ...]] = {
     "euler_xyz": ("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
 }
 """The joint_names of a chunk say how its rotation is read, so that no robot reads it otherwise."""
+VELOCITY_NAMES = ("vx", "vy", "vz", "wx", "wy", "wz")
 NS = 1_000_000_000
 
 
@@ -30,18 +32,6 @@ def ns_from_stamp(stamp: Time | Duration) -> int:
 def stamp_from_ns(stamp_ns: int) -> Time:
     """[ns] to a ROS time."""
     return Time(sec=stamp_ns // NS, nanosec=stamp_ns % NS)
-
-
-def frame_from_image(message: Image) -> Frame:
-    """An image as it arrived; the observation gate judges it."""
-    return Frame(
-        encoding=message.encoding,
-        width=message.width,
-        height=message.height,
-        step=message.step,
-        data=memoryview(message.data),
-        stamp_ns=ns_from_stamp(message.header.stamp),
-    )
 
 
 def image_from_pixels(pixels: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:
@@ -110,6 +100,57 @@ def twist_from_command(command: Command, stamp_ns: int, frame_id: str, rate_hz: 
     linear, angular = message.twist.linear, message.twist.angular
     linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = velocity
     return message
+
+
+def velocities_from_command(command: Command, rate_hz: float) -> Float64MultiArray:
+    """The delta of one period as six numbers [m/s, rad/s]; neither time nor frame goes with them."""
+    size = len(VELOCITY_NAMES)
+    dimension = MultiArrayDimension(label=",".join(VELOCITY_NAMES), size=size, stride=size)
+    data = array("d", (command.delta * rate_hz).tolist())
+    return Float64MultiArray(layout=MultiArrayLayout(dim=[dimension]), data=data)
+
+
+def message_from_pose(pose: Pose, stamp_ns: int, frame_id: str) -> PoseStamped:
+    """A pose in the base frame `frame_id`."""
+    message = PoseStamped()
+    message.header.stamp = stamp_from_ns(stamp_ns)
+    message.header.frame_id = frame_id
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z = pose.position_m.tolist()
+    turn.x, turn.y, turn.z, turn.w = pose.quaternion_xyzw.tolist()
+    return message
+
+
+def pose_from_message(message: PoseStamped) -> Pose:
+    """Read a pose; its frame and its stamp are for the caller to judge.
+
+    Raises:
+        ContractError: a number is not finite, or the quaternion's length is not 1.
+    """
+    point, turn = message.pose.position, message.pose.orientation
+    return Pose(
+        position_m=np.array([point.x, point.y, point.z]), quaternion_xyzw=np.array([turn.x, turn.y, turn.z, turn.w])
+    )
+
+
+def message_from_transform(transform: TransformStamped) -> PoseStamped:
+    """Where a frame is in its parent, as a pose in that parent."""
+    message = PoseStamped(header=transform.header)
+    offset, message.pose.orientation = transform.transform.translation, transform.transform.rotation
+    message.pose.position.x, message.pose.position.y, message.pose.position.z = offset.x, offset.y, offset.z
+    return message
+
+
+def trajectory_from_position(joint: str, position: float, duration_s: float) -> JointTrajectory:
+    """One joint to one position [m or rad], reached `duration_s` after the controller has the message.
+
+    A stamp of zero says "from now on"; another one would be compared with the controller's clock.
+    """
+    duration_ns = round(duration_s * NS)
+    duration = Duration(sec=duration_ns // NS, nanosec=duration_ns % NS)
+    return JointTrajectory(
+        joint_names=[joint], points=[JointTrajectoryPoint(positions=[position], time_from_start=duration)]
+    )
 
 
 def joint_state_from_command(command: Command, stamp_ns: int) -> JointState:

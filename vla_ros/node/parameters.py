@@ -6,24 +6,29 @@ import itertools
 import math
 import sys
 import typing
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from vla_ros import config
 from vla_ros.action import ActionSpace, Rotation
 from vla_ros.control.chunk_scheduler import LateSteps
-from vla_ros.control.gate_config import ExecutionHorizon, GateConfig, HoldRules, Overlap
+from vla_ros.control.gate_config import ExecutionHorizon, GateConfig, HoldRules, Overlap, PoseRules
 from vla_ros.control.limits import MotionLimits, StepLimits, Workspace
+from vla_ros.control.pose import Pose
 from vla_ros.errors import ConfigError
+from vla_ros.node.output_rules import ArmOutputName, GripperOutputName, PoseSourceName, check_outputs
 from vla_ros.node.scheduling import parse_cores
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 T = TypeVar("T")
+
+ImageTransport = Literal["raw", "compressed"]
 
 ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 """Parameters that rclpy itself declares."""
@@ -99,8 +104,30 @@ class PolicyParameters(ProcessParameters):
         default="cpu",
     )
     threads: int = parameter("threads of the inference engine", least=1, most=1024, default=1)
+    image_transport: ImageTransport = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "raw (sensor_msgs/Image on image) or compressed (sensor_msgs/CompressedImage on image/compressed: JPEG or PNG)",
+        read_only=True,
+        default="raw",
+    )
     image_timeout_s: float = parameter(
-        "frames older than this are refused [s]; not used in lockstep", least=0.001, most=10.0, default=0.2
+        "frames older than this are refused, and without an admissible one for longer than this the node holds: more "
+        "than the camera's period [s]; not used in lockstep",
+        least=0.001,
+        most=10.0,
+        default=0.2,
+    )
+    max_identical_frames: int = parameter(
+        "more frames in a row than this with the same pixels are refused, as of a camera that froze; 0: never, for "
+        "simulators, whose world may stand still",
+        least=0,
+        most=100000,
+        default=0,
+    )
+    inference_timeout_s: float = parameter(
+        "an inference that takes longer is given up and the node holds; three in a row are a fault [s]",
+        least=0.001,
+        most=600.0,
+        default=2.0,
     )
     lockstep: bool = parameter(
         "a simulator owns the time and waits for the policy: stamps are checked for their order only",
@@ -220,6 +247,82 @@ class GateParameters(ProcessParameters):
     max_holds_per_minute: int = parameter(
         "more holds than this within a minute are a fault", least=0, most=10000, read_only=True
     )
+    base_frame_id: str = parameter(
+        "frame of the workspace and of poses; only a workspace and arm_output: pose need it", read_only=True, default=""
+    )
+    end_effector_frame_id: str = parameter(
+        "frame of the end effector; deltas are along its axes where it is the frame_id too", read_only=True, default=""
+    )
+    arm_output: ArmOutputName = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "what the arm is commanded by: twist (TwistStamped on delta_twist_cmds, MoveIt Servo's speed_units), pose "
+        "(PoseStamped on target_pose) or velocity_array (Float64MultiArray on velocity_commands; see docs/robots.md)",
+        read_only=True,
+        default="twist",
+    )
+    gripper_output: GripperOutputName = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "what the gripper is commanded by: joint_state (JointState on gripper_command, every tick), joint_trajectory "
+        "(JointTrajectory on gripper_trajectory), gripper_command or parallel_gripper_command (actions), or none",
+        read_only=True,
+        default="joint_state",
+    )
+    gripper_joint: str = parameter("the gripper controller's joint", read_only=True, default="")
+    gripper_action: str = parameter("full name of the gripper's action", read_only=True, default="")
+    gripper_open_position: float = parameter(
+        "position of the gripper's joint where it is open [m or rad, as the joint's]",
+        least=-10.0,
+        most=10.0,
+        read_only=True,
+        default=0.0,
+    )
+    gripper_closed_position: float = parameter(
+        "position of the gripper's joint where it is closed [m or rad, as the joint's]",
+        least=-10.0,
+        most=10.0,
+        read_only=True,
+        default=0.0,
+    )
+    gripper_time_s: float = parameter(
+        "time that joint_trajectory gives the gripper to open or close [s]",
+        least=0.001,
+        most=60.0,
+        read_only=True,
+        default=1.0,
+    )
+    gripper_max_effort: float = parameter(
+        "largest effort of the gripper's action [N or N m, as the joint's]",
+        least=0.0,
+        most=1000.0,
+        read_only=True,
+        default=0.0,
+    )
+    pose_source: PoseSourceName = parameter(  # noqa: RUF009 (a field, not a shared default)
+        "where the end effector's pose comes from: start (start_pose, then what was commanded), topic (PoseStamped on "
+        "end_effector_pose), tf, or none",
+        read_only=True,
+        default="none",
+    )
+    start_pose: tuple[float, float, float, float, float, float, float] = parameter(
+        "where the end effector is when the gate is activated, in base_frame_id: x y z [m], quaternion x y z w",
+        read_only=True,
+        default=(0.0,) * 7,
+    )
+    pose_timeout_s: float = parameter(
+        "poses older than this are refused, and without one for longer than this the arm is held [s]",
+        least=0.001,
+        most=10.0,
+        read_only=True,
+        default=0.2,
+    )
+    max_pose_error_m: float = parameter(
+        "arm_output: pose: farther than this from its target the arm is held, and goes on from where it is [m]",
+        least=1e-6,
+        most=10.0,
+        read_only=True,
+        default=0.05,
+    )
+    max_pose_error_rad: float = parameter(
+        "the same of its orientation [rad]", least=1e-6, most=math.pi, read_only=True, default=0.3
+    )
     lockstep: bool = parameter(
         "one command per /clock message, at its stamp, instead of a wall-clock timer", read_only=True, default=False
     )
@@ -230,6 +333,7 @@ class GateParameters(ProcessParameters):
         if not self.frame_id:
             raise ValueError("frame_id: expected a frame name, got an empty string")
         self.workspace  # noqa: B018 (raises where its corners are none)
+        check_outputs(self)
         if not math.isclose(self.ticks_per_row * self.control_rate_hz, self.command_rate_hz):
             raise ValueError(
                 f"command_rate_hz: expected a multiple of control_rate_hz, {self.control_rate_hz}, "
@@ -256,6 +360,25 @@ class GateParameters(ProcessParameters):
         """The box that the end effector does not leave, or None without any wall."""
         least, most = np.array(self.workspace_min_m), np.array(self.workspace_max_m)
         return Workspace(least_m=least, most_m=most) if np.isfinite([least, most]).any() else None
+
+    @property
+    def given_pose(self) -> Pose | None:
+        """The `start_pose`, or None if it is not what the end effector's pose comes from."""
+        if self.pose_source != "start":
+            return None
+        numbers = np.array(self.start_pose)
+        return Pose(position_m=numbers[:3], quaternion_xyzw=numbers[3:])
+
+    @property
+    def pose_rules(self) -> PoseRules | None:
+        """How the gate knows where the end effector is; None where nothing needs it."""
+        if self.pose_source == "none":
+            return None
+        return PoseRules(
+            is_in_tool_frame=self.frame_id == self.end_effector_frame_id,
+            timeout_ns=None if self.pose_source == "start" else round(self.pose_timeout_s * 1e9),
+            is_target=self.arm_output == "pose",
+        )
 
     @property
     def gate_config(self) -> GateConfig:
@@ -285,6 +408,7 @@ class GateParameters(ProcessParameters):
             overlap=self.overlap,
             temporal_ensemble_coeff=self.temporal_ensemble_coeff,
             gripper_agreeing_samples=self.gripper_agreeing_samples,
+            pose=self.pose_rules,
             workspace=self.workspace,
         )
 
@@ -299,7 +423,7 @@ def declare(node: "Node", cls: type[T]) -> T:
         ConfigError: an unknown, missing or ill-typed parameter, or a value out of its range.
     """
     overrides = {
-        name: value.value
+        name: list(value.value) if isinstance(value.value, array) else value.value
         for name, value in node.get_parameters_by_prefix("").items()
         if name.split(".")[0] not in ROS_OWN
     }
