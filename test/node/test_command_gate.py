@@ -70,7 +70,7 @@ def make_chunk(stamp_ns: int, frame_id: str = "base") -> ActionChunk:
 def robot(fleet: Fleet, probe: Probe) -> Robot:
     fleet.start_node("command_gate", {**GATE, "lockstep": False})
     robot = Robot(probe)
-    robot.until_state("ARMED")
+    robot.until_state("ARMED: waiting for an instruction")  # and no longer for a subscriber of its commands
     probe.until(lambda: robot.chunks.get_subscription_count() == 1, "discovery")
     return robot
 

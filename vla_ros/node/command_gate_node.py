@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
@@ -116,13 +117,13 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
             self.create_timer(DIAGNOSTICS_S, self._watch, clock=self._steady),
         ]
         self._is_active = True
-        self.show_state(self._state.text)
-        latched = Inbox(
+        known = replace(
+            self._robot.news(None),
             instruction=self._instruction,
             policy_instruction=self._policy_instruction,
             emergency_stop=self._is_pressed,
         )
-        self._receive(latched)
+        self._receive(known)
         self._publish_echo()
         return result
 
