@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from vla_ros.config import check_numbers
 from vla_ros.errors import ObservationError
 
+MAX_FUTURE_NS = 50_000_000
+"""A stamp further ahead than this is a fault of some clock, and must never lengthen a timeout [ns]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraSpec:

@@ -8,6 +8,7 @@ import numpy as np
 
 from vla_ros.action import ActionChunk, ActionSpace
 from vla_ros.contract import ImageSpec, PolicyContract, PromptSpec
+from vla_ros.errors import ObservationError
 from vla_ros.node import policy_node
 from vla_ros.observation import CameraSpec, Observation
 
@@ -35,13 +36,17 @@ class StubPolicy:
     """Moves about 5 mm a step; the engine's name says how: ok, raise, not_a_number, hang, wrong_frame, or pause: it
     makes a file `started` and waits for a file `release`."""
 
+    SPECIAL_TOKEN = "<special>"
+    """Of its tokenizer, if it had one: no instruction may say it."""
+
     def __init__(self, behaviour: str = "ok") -> None:
         self.contract = make_contract()
         self.bundle_sha256 = "0" * 64
         self._behaviour = behaviour
 
     def admit_instruction(self, text: str) -> None:
-        pass
+        if self.SPECIAL_TOKEN in text:
+            raise ObservationError(f"instruction: expected plain text, got the special token {self.SPECIAL_TOKEN}")
 
     def predict(self, observation: Observation) -> ActionChunk:
         if self._behaviour == "raise":

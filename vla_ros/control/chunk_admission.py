@@ -6,8 +6,8 @@ from vla_ros.action import ActionChunk
 from vla_ros.control.chunk_scheduler import Schedule
 from vla_ros.control.gate_config import GateConfig
 from vla_ros.control.gate_state import GateState, Mode
-from vla_ros.control.observation_gate import MAX_FUTURE_NS
 from vla_ros.control.stops import stopped
+from vla_ros.observation import MAX_FUTURE_NS
 
 
 def admit(config: GateConfig, state: GateState, now_ns: int, chunk: ActionChunk) -> GateState:

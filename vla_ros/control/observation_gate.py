@@ -2,45 +2,23 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.errors import ObservationError
-from vla_ros.observation import CameraSpec
-
-MAX_FUTURE_NS = 50_000_000
-"""A stamp further ahead than this is a fault of some clock, and must never lengthen a timeout."""
-
-ENCODINGS = ("rgb8", "bgr8")
-BYTES_PER_PIXEL = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """A camera message as it arrived, nothing of it trusted.
-
-    Attributes:
-        encoding, width, height, step: as in sensor_msgs/Image; step is bytes per row.
-        data: the pixels' bytes.
-        stamp_ns: capture time, ROS time [ns].
-    """
-
-    encoding: str
-    width: int
-    height: int
-    step: int
-    data: bytes | bytearray | memoryview
-    stamp_ns: int
+from vla_ros.observation import MAX_FUTURE_NS, CameraSpec
+from vla_ros.processing.image_message import check_image, image_size, pixels_of
 
 
 class ObservationGate:
-    """Admits camera frames one by one; counts what it refuses.
+    """Admits camera messages one by one; counts what it refuses.
 
     Attributes:
-        refused: how many frames were refused, by reason.
-        admitted: how many were not.
+        admitted: how many messages were admitted.
+        refused: how many were not, by reason.
+        refused_in_a_row: how many were refused since the last one that was admitted.
     """
 
     def __init__(
@@ -48,6 +26,7 @@ class ObservationGate:
         camera: CameraSpec,
         *,
         max_age_ns: int | None,
+        max_identical_frames: int,
         now_ns: Callable[[], int],
         source: str = "image",
     ) -> None:
@@ -57,69 +36,113 @@ class ObservationGate:
             camera: the only camera that is admitted.
             max_age_ns: frames captured longer ago are stale [ns]. None: a simulator owns the clock and waits for
                 the policy, so there is no age, and a stamp that goes back is a simulator that was reset.
+            max_identical_frames: so many frames in a row may have the same pixels; more of them come from a camera that
+                froze and goes on stamping. 0: any number, for the world of a simulator may stand still to the last bit.
             now_ns: ROS time [ns].
             source: the topic, for messages.
         """
         self._camera = camera
         self._max_age_ns = max_age_ns
+        self._max_identical_frames = max_identical_frames
         self._now_ns = now_ns
         self._source = source
         self._last_stamp_ns = 0
-        self.refused: Counter[str] = Counter()
+        self._last_image: NDArray[np.uint8] | None = None
+        self._identical = 0
         self.admitted = 0
+        self.refused: Counter[str] = Counter()
+        self.refused_in_a_row = 0
 
-    def admit(self, frame: Frame) -> NDArray[np.uint8]:
-        """The frame's pixels: uint8 [height, width, 3], RGB, in memory of their own.
+    def admit(self, message: Any, stamp_ns: int) -> NDArray[np.uint8]:
+        """The pixels of a message: uint8 [height, width, 3], RGB; they may share the message's memory.
+
+        Args:
+            message: with the fields of sensor_msgs/Image or CompressedImage, nothing of them trusted.
+            stamp_ns: its capture time, ROS time [ns].
 
         Raises:
             ObservationError: with a line that names the field, what was expected and what was found.
         """
         try:
-            self._check_layout(frame)
-            self._check_stamp(frame.stamp_ns)
-            image = self._pixels(frame)
+            self._check_camera(message)
+            self._check_stamp(stamp_ns)
+            image = self._picture(message)
+            self._check_frozen(image)
         except ObservationError as refusal:
-            self.refused[refusal.reason] += 1
+            self.refuse(refusal)
             raise
-        self._last_stamp_ns = frame.stamp_ns
+        self._last_stamp_ns = stamp_ns
         self.admitted += 1
+        self.refused_in_a_row = 0
         return image
 
-    def _refuse(self, field: str, expected: object, got: object) -> ObservationError:
-        return ObservationError(f"{self._source}: {field}: expected {expected}, got {got}", field)
+    def refuse(self, refusal: ObservationError) -> None:
+        """Count a message that was refused, here or for a reason that only the caller knows."""
+        self.refused[refusal.reason] += 1
+        self.refused_in_a_row += 1
 
-    def _check_layout(self, frame: Frame) -> None:
-        if frame.encoding not in ENCODINGS:
-            raise self._refuse("encoding", " or ".join(ENCODINGS), repr(frame.encoding))
-        for field in ("width", "height"):
-            expected, got = getattr(self._camera, field), getattr(frame, field)
+    def _refusal(self, field: str, expected: object, got: object, reason: str = "") -> ObservationError:
+        return ObservationError(f"{self._source}: {field}: expected {expected}, got {got}", reason or field)
+
+    def _check_camera(self, message: Any) -> None:
+        claimed = image_size(message, self._refusal)
+        for field, got in zip(("width", "height"), claimed, strict=True):
+            expected = getattr(self._camera, field)
             if got != expected:
-                raise self._refuse(field, f"{expected} px ({self._camera.name})", got)
-        row_bytes = frame.width * BYTES_PER_PIXEL
-        if frame.step != row_bytes:
-            raise self._refuse("step", row_bytes, frame.step)
-        size = len(memoryview(frame.data).cast("B"))
-        if size != row_bytes * frame.height:
-            raise self._refuse("len(data)", row_bytes * frame.height, size)
+                raise self._refusal(field, f"{expected} px ({self._camera.name})", got)
+        check_image(message, self._refusal)
 
     def _check_stamp(self, stamp_ns: int) -> None:
         if stamp_ns <= 0:
-            raise self._refuse("header.stamp", "a capture time > 0", f"{stamp_ns} ns")
-        if stamp_ns == self._last_stamp_ns or (stamp_ns < self._last_stamp_ns and self._max_age_ns is not None):
-            raise self._refuse("header.stamp", f"> {self._last_stamp_ns} ns, the last one", f"{stamp_ns} ns")
+            raise self._refusal("header.stamp", "a capture time > 0", f"{stamp_ns} ns", "no stamp")
         if self._max_age_ns is None:
+            if stamp_ns == self._last_stamp_ns:
+                raise self._out_of_order(stamp_ns)
             return
-        age_ns = self._now_ns() - stamp_ns
+        now_ns = self._now_ns()
+        # a clock that was set back would otherwise lock the camera out until it is past the last stamp again
+        if self._last_stamp_ns - now_ns <= MAX_FUTURE_NS and stamp_ns <= self._last_stamp_ns:
+            raise self._out_of_order(stamp_ns)
+        age_ns = now_ns - stamp_ns
         if age_ns > self._max_age_ns:
-            raise self._refuse("header.stamp", f"an age <= {self._max_age_ns / 1e9} s", f"{age_ns / 1e9:.3f} s")
+            expected, got = f"an age <= {self._max_age_ns / 1e9} s", f"{age_ns / 1e9:.3f} s"
+            raise self._refusal("header.stamp", expected, got, "stale")
         if age_ns < -MAX_FUTURE_NS:
-            raise self._refuse("header.stamp", f"<= {MAX_FUTURE_NS / 1e9} s ahead", f"{-age_ns / 1e9:.3f} s ahead")
+            expected, got = f"<= {MAX_FUTURE_NS / 1e9} s ahead", f"{-age_ns / 1e9:.3f} s ahead"
+            raise self._refusal("header.stamp", expected, got, "from the future")
 
-    def _pixels(self, frame: Frame) -> NDArray[np.uint8]:
-        image = np.frombuffer(frame.data, np.uint8).reshape(frame.height, frame.width, BYTES_PER_PIXEL)
-        if not image.any():
-            raise self._refuse("data", "a picture", "an all-black image")
-        return np.ascontiguousarray(image[..., ::-1]) if frame.encoding == "bgr8" else image.copy()
+    def _out_of_order(self, stamp_ns: int) -> ObservationError:
+        expected = f"> {self._last_stamp_ns} ns, the last one"
+        return self._refusal("header.stamp", expected, f"{stamp_ns} ns", "out of order")
+
+    def _picture(self, message: Any) -> NDArray[np.uint8]:
+        """Zeros are no picture, whatever they stand for: a zeroed buffer of YUV is a green one."""
+        if not _has_content(np.frombuffer(message.data, np.uint8)):
+            raise self._refusal("data", "a picture", "nothing but zeros", "black")
+        image = pixels_of(message, self._refusal)
+        if not _has_content(image):
+            raise self._refusal("data", "a picture", "an all-black image", "black")
+        return image
+
+    def _check_frozen(self, image: NDArray[np.uint8]) -> None:
+        if not self._max_identical_frames:
+            return
+        self._identical = self._identical + 1 if _is_same(image, self._last_image) else 1
+        self._last_image = image
+        if self._identical > self._max_identical_frames:
+            expected = f"at most {self._max_identical_frames} frames in a row with the same pixels"
+            raise self._refusal("data", expected, self._identical, "frozen")
+
+
+def _has_content(values: NDArray[np.uint8]) -> bool:
+    """Whether any value is not zero; the first few of a picture usually tell, and NumPy would look at all of them."""
+    flat = values.reshape(-1)
+    return bool(flat[:1024].any() or flat.any())
+
+
+def _is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:
+    """Whether all pixels are the same; those of a living camera differ within the first row already."""
+    return last is not None and np.array_equal(image[:1], last[:1]) and np.array_equal(image, last)
 
 
 class RepeatFilter:

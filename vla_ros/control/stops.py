@@ -5,7 +5,7 @@ from dataclasses import replace
 from vla_ros.control.chunk_scheduler import Schedule
 from vla_ros.control.gate_config import GateConfig
 from vla_ros.control.gate_state import GateState, Mode, RunExit
-from vla_ros.control.observation_gate import MAX_FUTURE_NS
+from vla_ros.observation import MAX_FUTURE_NS
 
 MINUTE_NS = 60_000_000_000
 

@@ -11,10 +11,10 @@ from mcap.reader import McapReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 from numpy.typing import NDArray
 
-from vla_ros.data.image_message import pixels_of
 from vla_ros.data.mcap_files import damaged
 from vla_ros.data.mcap_messages import Place, stamp_of
 from vla_ros.errors import DatasetError
+from vla_ros.processing.image_message import pixels_of
 
 OPEN_FILES = 32
 

@@ -14,10 +14,10 @@ from mcap_ros2.decoder import DecoderFactory
 from numpy.typing import NDArray
 
 from vla_ros.data.checks import reason
-from vla_ros.data.image_message import check_image
 from vla_ros.data.mcap_files import check_finished, damaged
 from vla_ros.data.recorded_topics import ROLES
 from vla_ros.errors import DatasetError
+from vla_ros.processing.image_message import check_image
 
 NS = 1_000_000_000
 
@@ -30,7 +30,8 @@ class Place:
         file: the MCAP file.
         topic: its full name.
         number: of the message on its topic, from 0.
-        log_time_ns: when it was recorded [ns].
+        log_time_ns: when it was recorded, in the recorder's time [ns].
+        publish_time_ns: when it was sent, by its sender's wall clock; of older writers the same as `log_time_ns` [ns].
         time_s: since the recording began [s].
     """
 
@@ -38,6 +39,7 @@ class Place:
     topic: str
     number: int
     log_time_ns: int
+    publish_time_ns: int
     time_s: float
 
     def __str__(self) -> str:
@@ -71,22 +73,34 @@ def read_messages(files: tuple[Path, ...], topics: dict[str, str]) -> Iterator[t
     Raises:
         DatasetError: a file or a message is damaged, unfinished or of another type.
     """
+    decoders: dict[Path, DecoderFactory] = {}
+    for place, schema, channel, message in read_records(files, list(topics)):
+        role = topics[place.topic]
+        factory = decoders.setdefault(place.file, DecoderFactory())
+        yield role, place, _decoded(factory, role, place, schema, channel, message)
+
+
+def read_records(files: tuple[Path, ...], topics: list[str]) -> Iterator[tuple[Place, Schema | None, Channel, Message]]:
+    """Everything on these topics as it was written, file by file, in the order of recording.
+
+    Raises:
+        DatasetError: a file is damaged or unfinished.
+    """
     numbers = dict.fromkeys(topics, 0)
     start_ns: int | None = None
     for file in files:
-        decoders = DecoderFactory()
-        for schema, channel, message in _records(file, list(topics)):
+        for schema, channel, message in _records(file, topics):
             start_ns = message.log_time if start_ns is None else start_ns
             place = Place(
                 file=file,
                 topic=channel.topic,
                 number=numbers[channel.topic],
                 log_time_ns=message.log_time,
+                publish_time_ns=message.publish_time,
                 time_s=(message.log_time - start_ns) / NS,
             )
             numbers[channel.topic] += 1
-            role = topics[channel.topic]
-            yield role, place, _decoded(decoders, role, place, schema, channel, message)
+            yield place, schema, channel, message
 
 
 def _records(file: Path, topics: list[str]) -> Iterator[tuple[Schema | None, Channel, Message]]:

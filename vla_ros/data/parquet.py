@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vla_ros.data.checks import reason, stacked
-from vla_ros.data.encoded_image import decode
 from vla_ros.errors import DatasetError
+from vla_ros.processing.encoded_image import decode
 
 OPEN_FILES = 8
 """Parquet files that a process keeps open."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.data.checks import stacked
-from vla_ros.data.encoded_image import decode
 from vla_ros.errors import DatasetError
+from vla_ros.processing.encoded_image import decode
 
 OPEN_FILES = 64
 """Files that a process keeps open for reading frames."""

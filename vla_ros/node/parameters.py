@@ -255,7 +255,7 @@ class GateParameters(ProcessParameters):
     )
     arm_output: ArmOutputName = parameter(  # noqa: RUF009 (a field, not a shared default)
         "what the arm is commanded by: twist (TwistStamped on delta_twist_cmds, MoveIt Servo's speed_units), pose "
-        "(PoseStamped on target_pose) or velocity_array (Float64MultiArray on velocity_commands, which no one times out)",
+        "(PoseStamped on target_pose) or velocity_array (Float64MultiArray on velocity_commands: no one times it out)",
         read_only=True,
         default="twist",
     )
