@@ -1,5 +1,6 @@
 """command_gate: chunks in, one command per control period out; the only publisher of commands."""
 
+import json
 import sys
 import time
 from dataclasses import replace
@@ -175,7 +176,8 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
             self._receive(Inbox(refused=(str(error),)))
             return
         self._receive(Inbox(chunks=(chunk,)))
-        if self._state.schedule.chunk is chunk:
+        admitted = self._state.schedule.chunk
+        if admitted is not None and admitted.stamp_ns == chunk.stamp_ns:
             self.trace.mark(chunk.stamp_ns, "chunk")
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -235,7 +237,9 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
     # ---- out ----
 
     def _take(self, state: GateState) -> None:
-        self._state = state
+        former, self._state = self._state, state
+        if state.last_exit is not None and state.last_exit is not former.last_exit:
+            self.get_logger().warning(f"left RUN: {json.dumps(state.last_exit.as_dict())}")
         if state.last_refusal != self._logged_refusal:
             self._logged_refusal = state.last_refusal
             if state.last_refusal:
