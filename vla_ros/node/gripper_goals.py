@@ -64,7 +64,9 @@ class GripperGoals:
         self._ask(opening)
 
     def _ask(self, opening: float) -> None:
+        refusal = self._refusal
         self.forget()
+        self._refusal = refusal  # until a goal is accepted
         self._reached_for, self._since_ns = opening, self._steady_ns()
         self._request = self._client.send_goal_async(self._make_goal(opening))
 
@@ -72,7 +74,7 @@ class GripperGoals:
         if self._request is not None and self._request.done():
             goal, self._request = self._request.result(), None
             if goal.accepted:
-                self._goal, self._result = goal, goal.get_result_async()
+                self._goal, self._result, self._refusal = goal, goal.get_result_async(), ""
             else:
                 self._refuse("the goal was refused")
         elif self._request is not None and self._is_overdue():
