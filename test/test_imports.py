@@ -21,7 +21,7 @@ LAYERS = (
 )
 
 ROS = ("rclpy", "lifecycle_msgs", "rcl_interfaces", "std_srvs", "builtin_interfaces", "rosgraph_msgs")
-ROS_MESSAGES = ("std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs", "diagnostic_msgs")
+ROS_MESSAGES = ("std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs", "diagnostic_msgs", "action_msgs")
 # the ROS side of a simulator; everything else of sim/ runs without ROS
 ROS_ROOMS = ("node", "sim/bridge_node", "sim/ros_link")
 TORCH = ("torch", "transformers", "safetensors", "onnxscript")
@@ -115,7 +115,7 @@ def test_the_command_line_starts_without_torch_and_ros() -> None:
 
 
 def test_the_gate_starts_without_any_inference_engine() -> None:
-    engines = ("onnx", "onnxruntime", "openvino", "tensorrt", "tokenizers")
+    engines = ("onnx", "onnxruntime", "openvino", "tensorrt", "tokenizers", "cv2")
     run_without((*TORCH, *SIMULATORS, *engines), "import vla_ros.node.command_gate_node")
 
 

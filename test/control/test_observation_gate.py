@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vla_ros.control.observation_gate import ObservationGate, RepeatFilter
+from vla_ros.control.observation_gate import ObservationGate
 from vla_ros.errors import ObservationError
 from vla_ros.observation import CameraSpec
 
@@ -201,11 +201,3 @@ def test_a_camera_that_stamps_the_same_pixels_anew_is_frozen_until_they_change()
 def test_the_world_of_a_simulator_may_stand_still(gate: ObservationGate) -> None:
     for number in range(100):
         gate.admit(Raw(), NOW_NS - 100 + number)
-
-
-def test_a_repeated_fault_is_one_line_in_a_while() -> None:
-    now = [0]
-    passes = RepeatFilter(lambda: now[0], period_ns=10).passes
-    assert [passes("a"), passes("a"), passes("b")] == [True, False, True]
-    now[0] = 10
-    assert [passes("a"), passes("a")] == [True, False]

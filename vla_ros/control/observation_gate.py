@@ -143,21 +143,3 @@ def _has_content(values: NDArray[np.uint8]) -> bool:
 def _is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:
     """Whether all pixels are the same; those of a living camera differ within the first row already."""
     return last is not None and np.array_equal(image[:1], last[:1]) and np.array_equal(image, last)
-
-
-class RepeatFilter:
-    """Lets the first message of every kind through, then one in a while: a 30 Hz fault is not 30 lines a second."""
-
-    def __init__(self, now_ns: Callable[[], int], period_ns: int = 5_000_000_000) -> None:
-        self._now_ns = now_ns
-        self._period_ns = period_ns
-        self._last_ns: dict[str, int] = {}
-
-    def passes(self, kind: str) -> bool:
-        """Whether a message of this kind is to be logged now."""
-        now_ns = self._now_ns()
-        last_ns = self._last_ns.get(kind)
-        if last_ns is not None and now_ns - last_ns < self._period_ns:
-            return False
-        self._last_ns[kind] = now_ns
-        return True

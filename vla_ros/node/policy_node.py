@@ -15,8 +15,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.control.observation_gate import ObservationGate, RepeatFilter
+from vla_ros.control.observation_gate import ObservationGate
 from vla_ros.control.policy_state import MAX_FAILURES, HangDetector, PolicyState
+from vla_ros.control.repeat_filter import RepeatFilter
 from vla_ros.errors import BundleError, ContractError, ObservationError
 from vla_ros.node import qos
 from vla_ros.node.debug_image import DebugImage

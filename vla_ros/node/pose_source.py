@@ -9,9 +9,9 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
-from vla_ros.control.observation_gate import RepeatFilter
 from vla_ros.control.pose import Pose
 from vla_ros.control.pose_gate import PoseGate
+from vla_ros.control.repeat_filter import RepeatFilter
 from vla_ros.errors import ConfigError, ContractError, ObservationError
 from vla_ros.node import qos
 from vla_ros.node.messages import message_from_transform, ns_from_stamp, pose_from_message
