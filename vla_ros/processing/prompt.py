@@ -15,6 +15,9 @@ from vla_ros.recipe import RecipeName
 INSTRUCTION_TOKENS = 64
 """Room for an instruction that is suggested where a config leaves none."""
 
+PLAIN = "x"
+"""An instruction that completes no token."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -55,6 +58,7 @@ class PromptEncoder:
         self._after = template.after
         self._padding_id = ids[template.padding]
         self._special_ids = frozenset(tokenizer.get_added_tokens_decoder()).union(ids.values())
+        self._own_special = self._special(self._tokenize(self._fill(PLAIN)))
         self.image_start = len(self._tokenize(template.before))
         """Position of the first image token, the same for every instruction."""
         own = len(self._tokenize(self._fill(""))) + queries
@@ -72,8 +76,9 @@ class PromptEncoder:
             ObservationError: it is empty, too long, not plain text or would forge a part of the template.
         """
         check_instruction(instruction)
-        self._check_no_special_token(instruction)
-        ids = self._tokenize(self._fill(instruction.strip()))
+        text = instruction.strip()
+        ids = self._tokenize(self._fill(text))
+        self._check_no_special_token(text, ids)
         room = self._max_tokens - self._queries
         if len(ids) > room:
             raise ObservationError(
@@ -91,18 +96,17 @@ class PromptEncoder:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _check_no_special_token(self, instruction: str) -> None:
-        forged = {token for token in ALL_SPECIAL_TOKENS if token in instruction}
-        found = self._special_ids.intersection(self._tokenize(instruction))
-        forged.update(str(self._tokenizer.id_to_token(i)) for i in found)
+    def _check_no_special_token(self, text: str, ids: list[int]) -> None:
+        """Raises ObservationError if the text says a special token, or brings one into the prompt in any other way."""
+        forged = {token for token in ALL_SPECIAL_TOKENS if token in text}
+        forged.update(str(self._tokenizer.id_to_token(i)) for i in self._special(self._tokenize(text)))
         # a half of a token may also be completed by the template's own text around the slot
-        if not forged and self._count_special(instruction) != self._count_special("x"):
+        if not forged and self._special(ids) != self._own_special:
             forged = {"a part of one"}
         if forged:
             raise ObservationError(
                 f"instruction: expected plain text, got the special token {', '.join(sorted(forged))}", "special token"
             )
 
-    def _count_special(self, instruction: str) -> int:
-        ids = self._tokenize(self._after.replace("{instruction}", instruction))
-        return sum(i in self._special_ids for i in ids)
+    def _special(self, ids: list[int]) -> list[int]:
+        return [i for i in ids if i in self._special_ids]
