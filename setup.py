@@ -27,7 +27,6 @@ EXTRAS = {
         "fastdigest",
         "h5py",
         "matplotlib",
-        "mcap-ros2-support",
         "peft",
         "protobuf",
         "pyarrow",
@@ -82,6 +81,7 @@ setup(
         "av",
         "jinja2",
         "mcap",
+        "mcap-ros2-support",
     ],
     extras_require=EXTRAS,
     entry_points={

@@ -10,6 +10,7 @@ from vla_ros.errors import VlaRosError
 COMMANDS = {
     "demos": "libero",
     "record": "runtime",
+    "replay": "dev",
     "inspect": "dev",
     "train": "dev",
     "train-vlm": "dev",

@@ -72,11 +72,11 @@ class Fleet:
         self._environment = {**os.environ, **ros_environment(domain), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start_node(self, name: str, parameters: dict[str, Any]) -> None:
-        """Start policy_node (with the stub) or command_gate."""
+    def start_node(self, name: str, parameters: dict[str, Any], program: str = "") -> None:
+        """Start policy_node (with the stub) or command_gate, or another program in its place."""
         file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump({f"/**/{name}": {"ros__parameters": parameters}}))
-        self.start(name, "--ros-args", "--params-file", str(file))
+        self.start(name, "--ros-args", "--params-file", str(file), program=program)
 
     def start_bridge(self, output: str = "run", **changes: Any) -> Path:
         """Start the bridge with the fake simulator; returns its output folder."""
@@ -84,11 +84,11 @@ class Fleet:
         self.start("sim_bridge", "--config", "sim.yaml", "--output", output)
         return self.folder / output
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(self, name: str, *arguments: str, program: str = "") -> None:
         """Start a program of this package in the test's folder."""
         with self.log(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", PROGRAMS[name], *arguments],
+                [sys.executable, "-m", program or PROGRAMS[name], *arguments],
                 env=self._environment,
                 cwd=self.folder,
                 stdout=log,

@@ -79,6 +79,21 @@ def channels(file: Path) -> dict[str, str]:
     }
 
 
+def metadata_of(file: Path, name: str) -> dict[str, str]:
+    """A metadata record of a file; empty if it has none of that name.
+
+    Raises:
+        DatasetError: it is no finished MCAP file.
+    """
+    check_finished(file)
+    with file.open("rb") as stream:
+        try:
+            records = list(make_reader(stream).iter_metadata())
+        except Exception as error:  # the library raises whatever its parsers do
+            raise damaged(file, error) from error
+    return next((record.metadata for record in records if record.name == name), {})
+
+
 def check_finished(file: Path) -> None:
     """Raises DatasetError if it is no MCAP file, one whose recorder was killed, or one with a damaged summary."""
     try:

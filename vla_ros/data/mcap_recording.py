@@ -36,7 +36,7 @@ class Recording:
     Attributes:
         name: begins errors that concern no single message.
         images, motion, gripper: their tracks; the gripper's is its opening, 1 open.
-        instruction: the only one.
+        instruction: the only one from the first image on.
         told_ns: when it was given [ns].
     """
 
@@ -72,10 +72,7 @@ class Recording:
                 raise silent(name, topic, files, gripper.joints if role == "gripper" else ())
             if track is not None:
                 tracks[role] = track
-        text, first = instructions[0]
-        for other, place in instructions[1:]:
-            if other != text:
-                raise place.error("data", f"one instruction per recording, {text!r}", repr(other))
+        text, first = _the_only(instructions, tracks["image"].places[0].publish_time_ns)
         return cls(
             name=name,
             images=tracks["image"],
@@ -193,6 +190,21 @@ def silent(name: str, topic: str, files: tuple[Path, ...], joints: tuple[str, ..
         return DatasetError(f"{name}: {topic}: expected a joint that `gripper_joint` names, got {', '.join(joints)}")
     others = sorted({f"{other} ({kind})" for file in files for other, kind in channels(file).items()})
     return DatasetError(f"{name}: {topic}: expected messages, got none; there is {', '.join(others) or 'nothing'}")
+
+
+def _the_only(instructions: list[tuple[str, Place]], begin_ns: int) -> tuple[str, Place]:
+    """The instruction of a recording; one that was replaced before the first image is none of it.
+
+    Raises:
+        DatasetError: there is another one later.
+    """
+    in_order = sorted(instructions, key=lambda entry: entry[1].publish_time_ns)
+    before = sum(place.publish_time_ns <= begin_ns for _, place in in_order)
+    (text, first), *others = in_order[max(before - 1, 0) :]
+    for other, place in others:
+        if other != text:
+            raise place.error("data", f"one instruction per recording, {text!r}", repr(other))
+    return text, first
 
 
 def _span(track: Track, origin_ns: int) -> str:

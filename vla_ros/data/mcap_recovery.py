@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mcap.reader import NonSeekingReader
-from mcap.records import Channel, Message, Schema
+from mcap.records import Channel, Message, Metadata, Schema
 from mcap.well_known import Profile
 from mcap.writer import Writer
 
@@ -57,6 +57,8 @@ def _is_finished(path: Path) -> bool:
 
 def _copy(path: Path, writer: Writer) -> int:
     writer.start(profile=Profile.ROS2, library="vla_ros")
+    for record in _whole_metadata(path):
+        writer.add_metadata(record.name, record.metadata)
     channels: dict[str, int] = {}
     definitions: dict[str, str] = {}
     count = 0
@@ -74,6 +76,11 @@ def _copy(path: Path, writer: Writer) -> int:
         count += 1
     writer.finish()  # type: ignore[no-untyped-call]
     return count
+
+
+def _whole_metadata(path: Path) -> Iterator[Metadata]:
+    with path.open("rb") as stream, contextlib.suppress(Exception):  # as below
+        yield from NonSeekingReader(stream).iter_metadata()
 
 
 def _whole_messages(path: Path) -> Iterator[tuple[Schema, Channel, Message]]:

@@ -22,6 +22,9 @@ CHUNK_BYTES = 256 * 1024
 WAITING_BYTES = 256 * 2**20
 """How much may wait for the disk; what comes on top is dropped and counted."""
 
+MADE_WITH = "vla_ros made with"
+"""Name of the MCAP metadata record with versions of what recorded, and its machine; others pass it over."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawMessage:
@@ -52,12 +55,13 @@ class EpisodeWriter:
         error: why nothing is written any more, if so.
     """
 
-    def __init__(self, path: Path, definitions: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, definitions: Mapping[str, str], made_with: Mapping[str, str] | None = None) -> None:
         """Begin a file.
 
         Args:
             path: its final name, ending in `.mcap`.
             definitions: the text of each type's definition; may grow before a message of the type comes.
+            made_with: versions and machine, to go into the file.
 
         Raises:
             DatasetError: it exists already, or cannot be written.
@@ -66,6 +70,7 @@ class EpisodeWriter:
         self.dropped = 0
         self.error: Exception | None = None
         self._definitions = definitions
+        self._made_with = made_with
         self._active = path.with_name(path.name + ACTIVE)
         if path.exists():
             raise DatasetError(f"{path}: expected a new file, got one that exists")
@@ -125,6 +130,8 @@ class EpisodeWriter:
     def _run(self) -> None:
         try:
             self._writer.start(profile=Profile.ROS2, library="vla_ros")
+            if self._made_with is not None:
+                self._writer.add_metadata(MADE_WITH, dict(self._made_with))
             while self._write_waiting():
                 self._stream.flush()  # whole chunks survive a kill -9 of this process
             self._writer.finish()  # type: ignore[no-untyped-call]

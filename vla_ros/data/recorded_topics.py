@@ -1,6 +1,8 @@
-"""The topics of a recorded demonstration: what `vla-ros record` writes and `data.mcap` reads."""
+"""The topics of a recording: what `vla-ros record` writes, `data.mcap` trains on and `vla-ros replay` plays again."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from typing_extensions import Self
 
@@ -10,8 +12,24 @@ ROLES = {
     "commands": ("geometry_msgs/msg/TwistStamped",),
     "pose": ("geometry_msgs/msg/PoseStamped",),
     "gripper": ("sensor_msgs/msg/JointState",),
+    "chunks": ("trajectory_msgs/msg/JointTrajectory",),
+    "policy_instruction": ("std_msgs/msg/String",),
+    "policy_state": ("std_msgs/msg/String",),
+    "gate_state": ("std_msgs/msg/String",),
+    "target_pose": ("geometry_msgs/msg/PoseStamped",),
+    "velocity_commands": ("std_msgs/msg/Float64MultiArray",),
+    "gripper_trajectory": ("trajectory_msgs/msg/JointTrajectory",),
+    "emergency_stop": ("std_msgs/msg/Bool",),
+    "diagnostics": ("diagnostic_msgs/msg/DiagnosticArray",),
 }
 """Message types that each of the topics may have."""
+
+LATCHED = ("instruction", "policy_instruction", "policy_state", "gate_state", "emergency_stop")
+SHARED = ("diagnostics",)
+"""What was said last on these, on a shared one by each node, holds on: a recording that begins later begins with it."""
+
+ARM_OUTPUTS = ("commands", "target_pose", "velocity_commands")
+"""command_gate commands the arm on one of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +44,12 @@ class RecordedTopics:
         gripper: a JointState with the gripper's commanded or measured position.
     """
 
+    MOTION: ClassVar[tuple[str, ...]] = ("commands", "pose")
+    """One of these says how the arm moves."""
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ()
+    """Nothing lacks where these are silent."""
+
     image: str = "/image"
     instruction: str = "/instruction"
     commands: str | None = "/delta_twist_cmds"
@@ -33,8 +57,9 @@ class RecordedTopics:
     gripper: str = "/gripper_command"
 
     def __post_init__(self) -> None:
-        if self.commands is None and self.pose is None:
-            raise ValueError("commands: expected a topic where `pose` has none, got nothing")
+        first, *others = self.MOTION
+        if all(getattr(self, role) is None for role in self.MOTION):
+            raise ValueError(f"{first}: expected a topic where `{' and '.join(others)}` has none, got nothing")
         names = list(self.by_name())
         for name in names:
             if name == "/" or " " in name:
@@ -45,13 +70,24 @@ class RecordedTopics:
 
     @classmethod
     def found_in(cls, types: dict[str, str]) -> Self:
-        """Of a recording with these topics and types: the default names, or the only topic of a fitting type."""
-        defaults, found = cls(), {}
-        for role, fitting in ROLES.items():
-            names = [name for name, kind in types.items() if kind in fitting]
-            if getattr(defaults, role) not in names and len(names) == 1:
+        """Of a recording with these topics and types: the default names, or the only other topic of a fitting type.
+
+        Where several roles lack their topic, the first one has it.
+        """
+        usual = {field.name: getattr(cls(), field.name) for field in fields(cls)}
+        others = {name: kind for name, kind in types.items() if name not in usual.values()}
+        found = {}
+        for role, name in usual.items():
+            names = [other for other, kind in others.items() if kind in ROLES[role]]
+            if name not in types and len(names) == 1:
                 found[role] = names[0]
+                del others[names[0]]
         return cls(**found)
+
+    def is_needed(self, role: str, heard: Collection[str]) -> bool:
+        """Whether a recording lacks something without this topic, given the roles of those that had messages."""
+        is_said_otherwise = role in ARM_OUTPUTS and any(other in heard for other in ARM_OUTPUTS)
+        return role not in self.OPTIONAL and not is_said_otherwise
 
     def by_name(self) -> dict[str, str]:
         """The role of each topic, by its full name."""
@@ -61,3 +97,31 @@ class RecordedTopics:
     def name(self, role: str) -> str:
         """The full name of the topic that has this role."""
         return next(name for name, other in self.by_name().items() if other == role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTopics(RecordedTopics):
+    """Those of a policy's run: a demonstration's, and all that policy_node and command_gate say beside them.
+
+    Attributes:
+        chunks: what the policy answered to images.
+        policy_instruction: the instruction that it worked on.
+        policy_state, gate_state: the nodes' own words.
+        target_pose, velocity_commands: where the gate sends the arm, on robots that take these.
+        gripper_trajectory: what a gripper with a trajectory controller is told.
+        emergency_stop: pressed or not.
+        diagnostics: counts of both nodes, and which bundle runs.
+    """
+
+    MOTION: ClassVar[tuple[str, ...]] = (*ARM_OUTPUTS, "pose")
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("gripper", "gripper_trajectory", "emergency_stop")
+
+    chunks: str = "/policy_node/action_chunk"
+    policy_instruction: str = "/policy_node/instruction"
+    policy_state: str = "/policy_node/state"
+    gate_state: str = "/command_gate/state"
+    target_pose: str | None = "/target_pose"
+    velocity_commands: str | None = "/velocity_commands"
+    gripper_trajectory: str = "/gripper_trajectory"
+    emergency_stop: str = "/emergency_stop"
+    diagnostics: str = "/diagnostics"

