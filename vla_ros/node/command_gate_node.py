@@ -10,6 +10,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.timer import Timer
 from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import TimeReference
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -46,7 +47,9 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
     """Ticks the safety gate, in wall time or in a simulator's.
 
     Topics:
-        policy_node/action_chunk, instruction, emergency_stop: in; /clock in lockstep.
+        policy_node/action_chunk, instruction, emergency_stop: in.
+        /clock, or sim_bridge/tick: in, in lockstep: one message is one tick. A tick's `time_ref` is the stamp of the
+            observation whose chunk the simulator wants to be in the answer, or 0: answer with what there is.
         commands: out, as the robot's parameters say, see arm_output.py and gripper_output.py; by default
             delta_twist_cmds and gripper_command, one each per tick with the same stamp.
         ~/state: out, latched: published before the command that it is about.
@@ -83,6 +86,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self.create_service(Trigger, "~/reset", self._on_reset)
         if self.values.lockstep:
             self.create_subscription(ClockMessage, "/clock", self._on_clock, qos.RELIABLE)
+            self.create_subscription(TimeReference, "sim_bridge/tick", self._on_simulator_tick, qos.RELIABLE)
 
     # ---- life cycle ----
 
@@ -221,9 +225,15 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
             self.trace.mark(chunk.stamp_ns, "commanded")
 
     def _on_clock(self, message: ClockMessage) -> None:
+        self._on_time(ns_from_stamp(message.clock), None)
+
+    def _on_simulator_tick(self, message: TimeReference) -> None:
+        self._on_time(ns_from_stamp(message.header.stamp), ns_from_stamp(message.time_ref))
+
+    def _on_time(self, stamp_ns: int, awaited_ns: int | None) -> None:
         if self._lockstep is None or not self._is_active:
             return
-        answer = self._lockstep.clock(ns_from_stamp(message.clock), time.monotonic_ns())
+        answer = self._lockstep.clock(stamp_ns, time.monotonic_ns(), awaited_ns)
         self._take(self._lockstep.state)
         self._send(answer)
 
@@ -275,6 +285,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
             level=LEVELS[self._state.mode], name=NAME, message=self._state.text, hardware_id=self.values.frame_id
         )
         counts = {"epoch": self._state.epoch, **self._state.counts, "last refusal": self._state.last_refusal}
+        counts |= {} if self._robot is None else self._robot.counts
         status.values = [KeyValue(key=key, value=str(value)) for key, value in counts.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = stamp_from_ns(self.get_clock().now().nanoseconds)

@@ -49,9 +49,9 @@ class RobotLink:
         return tuple(topic.name for topic in self._topics)
 
     @property
-    def refused_poses(self) -> Mapping[str, int]:
+    def counts(self) -> Mapping[str, int]:
         """Measured poses that were refused, by reason."""
-        return self._poses.refused
+        return {f"pose refused: {reason}": count for reason, count in self._poses.refused.items()}
 
     def start(self) -> None:
         """Forget what the robot was told and what it said: at the node's activation."""
