@@ -8,7 +8,7 @@ import pytest
 from test.data.recordings import demonstration, write
 from vla_ros.commands import record
 from vla_ros.data.mcap import McapSource
-from vla_ros.data.recorded_topics import RecordedTopics
+from vla_ros.data.recorded_topics import RecordedTopics, RunTopics
 from vla_ros.errors import ConfigError, DatasetError
 
 
@@ -31,6 +31,16 @@ def test_without_commands_there_must_be_poses() -> None:
     assert chosen == RecordedTopics(commands=None, pose="/ee_pose")
     with pytest.raises(ConfigError, match="--no-commands: commands: expected a topic where `pose` has none"):
         record.chosen_topics(arguments("out", "--no-commands"))
+
+
+def test_a_run_has_more_topics_and_takes_their_names_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "topics.yaml"
+    file.write_text("chunks: /arm/action_chunk\n")
+    assert record.chosen_topics(arguments("out", "--run")) == RunTopics()
+    chosen = record.chosen_topics(arguments("out", "--run", "--topics", str(file), "--no-commands"))
+    assert chosen == RunTopics(chunks="/arm/action_chunk", commands=None)
+    with pytest.raises(ConfigError, match="chunks: expected one of image, instruction"):
+        record.chosen_topics(arguments("out", "--topics", str(file)))
 
 
 @pytest.mark.parametrize(

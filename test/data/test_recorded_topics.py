@@ -3,7 +3,7 @@
 import pytest
 
 from vla_ros import config
-from vla_ros.data.recorded_topics import RecordedTopics
+from vla_ros.data.recorded_topics import RecordedTopics, RunTopics
 from vla_ros.errors import ConfigError
 
 
@@ -41,3 +41,34 @@ def test_topics_of_other_names_are_found_by_their_type_where_there_is_only_one()
         "/other_twist": "geometry_msgs/msg/TwistStamped",
     }
     assert RecordedTopics.found_in(types) == RecordedTopics(gripper="/joint_states")
+
+
+def test_in_a_run_a_topic_that_several_roles_could_have_goes_to_the_first() -> None:
+    types = {
+        "/task": "std_msgs/msg/String",
+        "/target_pose": "geometry_msgs/msg/PoseStamped",
+        "/arm/action_chunk": "trajectory_msgs/msg/JointTrajectory",
+        "/gripper_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    }
+    assert RunTopics.found_in(types) == RunTopics(instruction="/task", chunks="/arm/action_chunk")
+
+
+def test_a_run_has_one_output_to_the_arm_and_perhaps_a_gripper_and_a_stop() -> None:
+    topics = RunTopics()
+    needed = {role for role in topics.by_name().values() if topics.is_needed(role, ())}
+    states = {"policy_instruction", "policy_state", "gate_state", "diagnostics"}
+    assert needed == {"image", "instruction", "chunks", "commands", *states}
+    assert not topics.is_needed("commands", {"target_pose"})
+    assert RunTopics(commands=None).is_needed("target_pose", {"image"})
+    demonstration = RecordedTopics(pose="/ee_pose")
+    assert all(
+        demonstration.is_needed(role, {"commands", "pose"} - {role}) for role in demonstration.by_name().values()
+    )
+
+
+def test_a_run_may_have_no_velocities_without_any_measured_pose() -> None:
+    assert "/delta_twist_cmds" not in RunTopics(commands=None).by_name()
+    with pytest.raises(
+        ConfigError, match="commands: expected a topic where `target_pose`, `velocity_commands`, `pose`"
+    ):
+        config.build({"commands": None, "target_pose": None, "velocity_commands": None}, RunTopics, "topics.yaml")

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import String
+from sensor_msgs.msg import Image
+from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
 
 from test.node.fleet import Probe
 from test.node.teleoperation import Operator, Recorder, pixels
@@ -126,6 +130,40 @@ def test_a_killed_recorder_leaves_what_it_wrote(operator: Operator, ros_domain: 
     assert saved.name == active.name.removesuffix(".mcap.active") + "_recovered.mcap"
     assert count > 100
     assert read(saved).instruction == "wipe the table"
+
+
+SAID = {
+    "/policy_node/action_chunk": JointTrajectory,
+    "/policy_node/instruction": String,
+    "/policy_node/state": String,
+    "/command_gate/state": String,
+    "/diagnostics": DiagnosticArray,
+    "/target_pose": PoseStamped,
+    "/emergency_stop": Bool,
+}
+
+
+@pytest.mark.parametrize("lacking", ["", "/target_pose", "/policy_node/action_chunk"])
+def test_a_run_is_whole_with_one_output_to_the_arm(
+    operator: Operator, ros_domain: int, tmp_path: Path, lacking: str
+) -> None:
+    latched = dict.fromkeys((String, Bool), qos.LATCHED)
+    node = operator.probe.node
+    says = {topic: node.create_publisher(kind, topic, latched.get(kind, qos.RELIABLE)) for topic, kind in SAID.items()}
+    with Recorder(tmp_path, ros_domain, "--run") as recorder:
+        operator.wait_for_recorder("/ee_pose")
+        operator.probe.until(lambda: all(each.get_subscription_count() for each in says.values()), "subscriptions")
+        operator.publishers["/image"].publish(Image())
+        operator.tell("open the drawer")
+        for topic, publisher in says.items():
+            if topic != lacking:
+                publisher.publish(SAID[topic]())
+                assert publisher.wait_for_all_acked()
+        assert recorder.end() == (1 if lacking else 0), recorder.text
+        (file,) = recorder.files()
+    assert set(channels(file)) == {"/image", "/instruction", *SAID} - {lacking}
+    lost = {"": "", "/target_pose": "/delta_twist_cmds"}.get(lacking, lacking)
+    assert not lost or f"expected messages on {lost}, got none" in recorder.text
 
 
 def test_silent_topics_are_named_and_a_wrong_type_ends_it(operator: Operator, ros_domain: int, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from test.node.lockstep_run import (
 from test.node.replayed_policy import LAST_BIT_COLUMN, LAST_BIT_ROW, OTHER_M, OTHER_SHA256
 from test.node.teleoperation import Recorder
 from test.sim.fake_simulator import FakeSimulator
+from vla_ros import cli
 from vla_ros.action import ACTION_NAMES
 from vla_ros.bundle import Bundle, seal
 from vla_ros.data.mcap import McapSource
@@ -120,6 +121,22 @@ def test_a_run_is_training_data_as_well(run: Run) -> None:
         np.testing.assert_allclose(episode.actions, commands[: last_image + 1], atol=1e-7)
         frames = episode.frames(np.arange(len(episode)))
         assert len(np.unique(frames.reshape(len(frames), -1), axis=0)) == len(commands[::HORIZON])
+
+
+def test_a_policy_is_trained_on_recorded_runs(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from test.tiny_policy import write_config
+    from vla_ros.train import checkpoint
+
+    path = write_config(tmp_path / "train.yaml", tmp_path, tmp_path / "trained", steps=2)
+    fields = yaml.safe_load(path.read_text())
+    source = {"path": str(run.files[0].parent), "control_rate_hz": RATE_HZ, "max_age_s": HORIZON / RATE_HZ}
+    fields["data"] = {"source": {"mcap": source}, "validation_episodes": 1}
+    fields["camera"] = {"name": "fake", "width": 32, "height": 32}
+    del fields["objective"]["scene_weight"]  # where things are was not recorded
+    path.write_text(yaml.safe_dump(fields))
+    assert cli.main(["train", str(path)]) == 0
+    assert checkpoint.latest(tmp_path / "trained") is not None
 
 
 def test_a_single_bit_of_difference_is_found_and_named(run: Run, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ SHARED = ("diagnostics",)
 """What was said last on these, on a shared one by each node, holds on: a recording that begins later begins with it."""
 
 ARM_OUTPUTS = ("commands", "target_pose", "velocity_commands")
-"""command_gate commands the arm on one of these."""
+"""command_gate commands the arm on one of these: a recording has one of them, and lacks the first if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class RecordedTopics:
     def __post_init__(self) -> None:
         first, *others = self.MOTION
         if all(getattr(self, role) is None for role in self.MOTION):
-            raise ValueError(f"{first}: expected a topic where `{' and '.join(others)}` has none, got nothing")
+            raise ValueError(f"{first}: expected a topic where `{'`, `'.join(others)}` has none, got nothing")
         names = list(self.by_name())
         for name in names:
             if name == "/" or " " in name:
@@ -86,8 +86,10 @@ class RecordedTopics:
 
     def is_needed(self, role: str, heard: Collection[str]) -> bool:
         """Whether a recording lacks something without this topic, given the roles of those that had messages."""
-        is_said_otherwise = role in ARM_OUTPUTS and any(other in heard for other in ARM_OUTPUTS)
-        return role not in self.OPTIONAL and not is_said_otherwise
+        outputs = [output for output in ARM_OUTPUTS if getattr(self, output, None) is not None]
+        if role in outputs:
+            return role == outputs[0] and not set(outputs) & set(heard)
+        return role not in self.OPTIONAL
 
     def by_name(self) -> dict[str, str]:
         """The role of each topic, by its full name."""

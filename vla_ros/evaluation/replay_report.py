@@ -112,9 +112,10 @@ def plot(pairs: Sequence[Pair], path: Path) -> None:
             panel.plot(times_s, recorded[:, k], color=f"C{k}", linewidth=3, alpha=0.3, label=f"{name} recorded")
             panel.plot(times_s, replayed[:, k], color=f"C{k}", linewidth=1, label=f"{name} replayed")
         panel.set_ylabel(label)
-        panel.legend(loc="upper right", ncols=3, fontsize="small")
+        panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
         panel.grid(alpha=0.3)
     axes[0].set_title("first row of every chunk")
+    axes[-1].set_ylim(-0.05, 1.05)
     axes[-1].set_xlabel("time of the image [s]")
     figure.savefig(path, dpi=100)
 

@@ -28,6 +28,9 @@ NAME = "recorder"
 DEPTH = 100
 """Messages per topic that may wait for this process."""
 
+LAST_CALLBACKS, LAST_WAIT_S = 100, 0.002
+"""What had arrived when the operator ended it is still written: so many callbacks, each waited for so long."""
+
 DISCOVERY_S = 0.2
 PROGRESS_S = 1.0
 LOG_EVERY = 10
@@ -241,6 +244,8 @@ def record(
             node.begin()
         while rclpy.ok() and not stop.is_set():
             executor.spin_once(timeout_sec=SPIN_S)
+        for _ in range(LAST_CALLBACKS):
+            executor.spin_once(timeout_sec=LAST_WAIT_S)
     finally:
         try:
             is_complete = node.finish()
