@@ -50,6 +50,10 @@ class Camera:
         """Give an instruction."""
         self._instructions.publish(String(data=text))
 
+    def say_bytes(self, data: bytes) -> None:
+        """Give an instruction as another language's publisher could: these bytes, as CDR carries a string."""
+        self._instructions.publish(b"\0\1\0\0" + (len(data) + 1).to_bytes(4, "little") + data + b"\0")
+
     def show(self, stamp_ns: int, pixels: np.ndarray = PIXELS, **changes: object) -> None:
         """Show a raw image."""
         image = image_from_pixels(pixels, stamp_ns, "fake")

@@ -78,6 +78,15 @@ def test_a_refused_instruction_leaves_none_in_force(camera: Camera) -> None:
     assert camera.chunks == []
 
 
+@pytest.mark.parametrize("data", [b"go \xff", b"caf\xc3", b"go \xed\xa0\x80", b"go \xf8\x88\x80\x80\x80"])
+def test_an_instruction_that_is_no_utf_8_on_the_wire_is_refused(camera: Camera, data: bytes) -> None:
+    camera.instruct("go")
+    camera.say_bytes(data)
+    line = "HOLD: instruction: text: expected printable UTF-8 text, got U+FFFD at position 3"
+    camera.wait_for_state(line)
+    camera.probe.until(lambda: camera.echoes()[-1] == "", "the echo")
+
+
 def test_without_an_instruction_the_first_image_is_refused(camera: Camera) -> None:
     camera.show(1)
     line = "HOLD: instruction: expected one before the first image, got none"
