@@ -19,7 +19,6 @@ from vla_ros.export import onnx
 from vla_ros.export.graph import PolicyGraph
 from vla_ros.export.linear import find_linear_layers
 from vla_ros.export.lowering import Plan, lower
-from vla_ros.export.query_rows import keep_query_rows
 from vla_ros.policies.action_head import HeadConfig
 from vla_ros.policies.sequence import place_queries
 from vla_ros.policies.vla_policy import VLAPolicy
@@ -76,7 +75,6 @@ def test_what_stands_behind_the_queries_changes_nothing(case: Case) -> None:
 def test_onnx_runtime_answers_as_torch_does(case: Case, queries: int, tmp_path: Path) -> None:
     graph, feeds, _ = answers(case, queries)
     model = onnx.trace(graph, MOST_TOKENS, opset=20)
-    keep_query_rows(model)
     lower(model, find_linear_layers(model), Plan(layers={}, smoothing={}))
     onnx.simplify(model)
     ir.save(model, tmp_path / "policy.onnx", external_data="policy.onnx.data")
@@ -94,7 +92,6 @@ def test_onnx_runtime_answers_as_torch_does(case: Case, queries: int, tmp_path: 
 def test_every_linear_layer_is_found_under_its_name_with_its_weights(case: Case) -> None:
     graph, feeds, _ = answers(case)
     model = onnx.trace(graph, MOST_TOKENS, opset=20)
-    keep_query_rows(model)
     layers = find_linear_layers(model)
     weights = dict(graph.policy.named_parameters())
     seen: list[Tensor] = []
@@ -112,7 +109,6 @@ def test_the_last_layer_runs_for_the_queries_alone(case: Case) -> None:
     """But for a mixture of experts, which takes tokens as rows of a matrix."""
     graph, _, _ = answers(case)
     model = onnx.trace(graph, MOST_TOKENS, opset=20)
-    keep_query_rows(model)
     shapes = {layer.name: layer.node.outputs[0].shape for layer in find_linear_layers(model)}
     rows = {name: shape[1] for name, shape in shapes.items() if shape is not None and len(shape) == 3}
     narrowed = {name for name in rows if rows[name] == len(graph.policy.action_query)}

@@ -14,7 +14,6 @@ from vla_ros.export.linear import find_linear_layers
 from vla_ros.export.lowering import lower
 from vla_ros.export.onnx import simplify, trace
 from vla_ros.export.planning import make_plan
-from vla_ros.export.query_rows import keep_query_rows
 from vla_ros.policies.sequence import place_queries
 
 BLOCK_SIZE = 8
@@ -45,7 +44,6 @@ def export(case: Case, config: ExportConfig, folder: Path) -> tuple[Path, tuple[
     graph = PolicyGraph(policy.to(DTYPES[config.compute_dtype]), ids[0, :start].tolist()).eval()
     tokens = embeds.shape[1]
     model = trace(graph, tokens, config.opset)
-    keep_query_rows(model)
     layers = find_linear_layers(model)
     seen = observe(graph, [_feed(inputs, embeds, row, end) for row in range(2)])
     lower(model, layers, make_plan(layers, seen, config))

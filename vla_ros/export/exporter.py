@@ -29,7 +29,6 @@ from vla_ros.export.linear import find_linear_layers
 from vla_ros.export.lowering import Plan, lower
 from vla_ros.export.parity import Parity
 from vla_ros.export.planning import FLOATS, make_plan
-from vla_ros.export.query_rows import keep_query_rows
 from vla_ros.export.sensitivity import Sensitivity, sweep
 from vla_ros.export.staging import check_replaceable, staging
 from vla_ros.export.trained import TrainedPolicy
@@ -162,7 +161,6 @@ def _write_graph(
     _check_finite(graph, feeds[0], settings)
     print("tracing the graph ...", flush=True)
     model = onnx.trace(graph, buckets[-1], settings.opset)
-    keep_query_rows(model)
     layers = find_linear_layers(model)
     plan = Plan(layers={}, smoothing={}) if seen is None else make_plan(layers, seen, settings)
     found = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from torch import Tensor
 
-from vla_ros.export.onnx import DOMAIN, LINEAR
+from vla_ros.export.linear_node import DOMAIN, LINEAR
 
 PREFIX = "policy."
 

@@ -4,45 +4,22 @@ import logging
 import warnings
 from typing import Any
 
-import onnx
 import onnx_ir as ir
-import onnxscript
 import torch
 from onnxscript import optimizer
 
 from vla_ros.export.graph import PolicyGraph
+from vla_ros.export.linear_node import DOMAIN, keep_linear
+from vla_ros.export.query_rows import keep_query_rows
 
 INPUTS = ("pixel_values", "text_embeds", "query_index")
 OUTPUT = "actions"
 TOKENS = "tokens"
 """The one dimension that is not fixed: the tokens behind the image, one of the bundle's buckets."""
 
-DOMAIN = "vla_ros.export"
-LINEAR = "Linear"
-
-
-def _declare_linear() -> Any:
-    """onnxscript emits only what has a schema; the node never leaves this package."""
-    schema = onnx.defs.OpSchema
-    tensor = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
-    optional = schema.FormalParameterOption.Optional
-    inputs = [
-        schema.FormalParameter("hidden", "T"),
-        schema.FormalParameter("weight", "T"),
-        schema.FormalParameter("bias", "T", param_option=optional),
-    ]
-    outputs = [schema.FormalParameter("output", "T")]
-    onnx.defs.register_schema(
-        schema(LINEAR, DOMAIN, 1, inputs=inputs, outputs=outputs, type_constraints=[("T", tensor, "")])
-    )
-    return onnxscript.values.Opset(DOMAIN, 1)
-
-
-_private = _declare_linear()
-
 
 def trace(graph: PolicyGraph, most_tokens: int, opset: int) -> ir.Model:
-    """The graph with its linear layers still as nodes of our own, `DOMAIN`'s `LINEAR`.
+    """The graph, its last layer for the queries alone, with linear layers still as nodes of our own.
 
     Weights are those of the policy: nothing is copied.
 
@@ -59,19 +36,15 @@ def trace(graph: PolicyGraph, most_tokens: int, opset: int) -> ir.Model:
             input_names=list(INPUTS),
             output_names=[OUTPUT],
             dynamic_shapes=({}, {1: tokens}, {}),
-            custom_translation_table={torch.ops.aten.linear.default: _keep_linear},
+            custom_translation_table={torch.ops.aten.linear.default: keep_linear},
             opset_version=opset,
             dynamo=True,
             optimize=False,
             verbose=False,
         )
     model: ir.Model = program.model
+    keep_query_rows(model)
     return model
-
-
-def _keep_linear(hidden: Any, weight: Any, bias: Any = None) -> Any:
-    """What becomes of torch's linear: MatMul or Gemm, of a weight that is transposed first, would hide its name."""
-    return _private.Linear(hidden, weight) if bias is None else _private.Linear(hidden, weight, bias)
 
 
 def example_inputs(graph: PolicyGraph, tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -5,7 +5,7 @@ attention [tokens] -> MLP [tokens] -> Gather -> head    becomes    attention [to
 
 import onnx_ir as ir
 
-from vla_ros.export.onnx import LINEAR
+from vla_ros.export.linear_node import LINEAR
 
 ROW_WISE = {
     *("Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Cast", "CastLike", "Identity"),
@@ -33,12 +33,10 @@ def keep_query_rows(model: ir.Model) -> None:
     gathered: dict[ir.Value, ir.Value] = {}
     for node in narrowed:
         for place, value in enumerate(node.inputs):
-            if value is None or value.producer() in narrowed or not _has_tokens(value):
-                assert value is None or value.shape is not None or value.producer() in narrowed or _is_constant(value)
-                continue
-            if value not in gathered:
-                gathered[value] = _gather(graph, value, index)
-            node.replace_input_with(place, gathered[value])
+            if value is not None and value.producer() not in narrowed and _is_read_by_token(value):
+                if value not in gathered:
+                    gathered[value] = _gather(graph, value, index)
+                node.replace_input_with(place, gathered[value])
     for value in (*gathered.values(), *(node.outputs[0] for node in narrowed)):
         if _has_tokens(value):
             value.shape = ir.Shape([size if axis != AXIS else queries for axis, size in enumerate(value.shape or ())])
@@ -62,6 +60,12 @@ def _read_for_queries(graph: ir.Graph, gather: ir.Node) -> dict[ir.Node, None]:
 def _has_tokens(value: ir.Value) -> bool:
     """Whether its axis of tokens is the graph's one that is not fixed."""
     return value.shape is not None and len(value.shape) > AXIS and not isinstance(value.shape[AXIS], int)
+
+
+def _is_read_by_token(value: ir.Value) -> bool:
+    """Whether a value from outside has a row for each token; one without a shape must be a constant."""
+    assert value.shape is not None or _is_constant(value)
+    return _has_tokens(value)
 
 
 def _is_constant(value: ir.Value) -> bool:
