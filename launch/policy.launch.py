@@ -42,10 +42,21 @@ ARGUMENTS = {
         "true",
         "whether the nodes configure and activate themselves; false leaves that to `ros2 lifecycle set` or a manager",
     ),
-    "image": ("image", "camera topic (sensor_msgs/Image)"),
+    "image": ("image", "camera topic (sensor_msgs/Image); with image_transport: compressed, its /compressed is heard"),
     "instruction": ("instruction", "topic of what the robot should do (std_msgs/String, transient local)"),
+    "delta_twist_cmds": (
+        "delta_twist_cmds",
+        "where the arm's velocities go (arm_output: twist), e.g. /servo_node/delta_twist_cmds",
+    ),
+    "gripper_trajectory": (
+        "gripper_trajectory",
+        "where the gripper goes (gripper_output: joint_trajectory), e.g. /gripper_controller/joint_trajectory",
+    ),
+    "end_effector_pose": ("end_effector_pose", "topic of the measured pose (pose_source: topic)"),
     "namespace": ("", "namespace of both nodes and of every relative topic"),
 }
+
+TOPICS = ("image", "instruction", "delta_twist_cmds", "gripper_trajectory", "end_effector_pose")
 
 
 def check_lockstep(policy_file: str, robot_file: str) -> None:
@@ -68,7 +79,9 @@ def nodes(context: LaunchContext) -> list[LifecycleNode]:
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     check_lockstep(value["policy"], value["robot"])
     bundle = {"bundle": str(Path(value["bundle"]).absolute())} if value["bundle"] else {}
-    remappings = [(name, value[name]) for name in ("image", "instruction") if value[name] != name]
+    remappings = [(name, value[name]) for name in TOPICS if value[name] != name]
+    if value["image"] != "image":
+        remappings.append(("image/compressed", f"{value['image']}/compressed"))
 
     def node(executable: str, parameter_file: str, overrides: dict[str, str]) -> LifecycleNode:
         return LifecycleNode(
