@@ -123,3 +123,49 @@ def test_a_motion_that_was_answered_is_not_sent_again_after_a_stop(gate: Lockste
     assert again is not None
     assert again.stamp_ns == START
     assert again.command.is_stop
+
+
+def test_a_tick_that_awaits_a_chunk_is_not_answered_with_the_rows_in_hand(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    gate.clock(START, 0)
+    later = START + PERIOD_NS
+    assert gate.clock(later, 0, awaited_ns=later) is None
+    answer = gate.receive(Inbox(chunks=(make_chunk(later),)))
+    assert answer is not None
+    assert answer.command.delta[0] == pytest.approx(0.01)  # the new chunk's first row, not the old one's second
+
+
+def test_a_tick_that_awaits_nothing_is_answered_at_once_with_what_there_is(gate: LockstepGate) -> None:
+    empty = gate.clock(START, 0, awaited_ns=0)
+    assert empty is not None
+    assert empty.command.is_stop
+    assert gate.state.mode is Mode.ARMED  # there is nothing to hold for yet
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    moved = gate.clock(START + PERIOD_NS, 0, awaited_ns=0)
+    assert moved is not None
+    assert not moved.command.is_stop
+
+
+def test_an_awaited_chunk_that_is_already_here_is_not_waited_for(gate: LockstepGate) -> None:
+    gate.clock(START, 0, awaited_ns=0)
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    assert gate.clock(START + PERIOD_NS, 0, awaited_ns=START) is not None
+
+
+def test_an_awaited_chunk_that_is_too_old_to_run_answers_its_tick_all_the_same(gate: LockstepGate) -> None:
+    late = START + 100 * PERIOD_NS
+    gate.clock(START, 0, awaited_ns=0)
+    assert gate.clock(late, 0, awaited_ns=START) is None
+    answer = gate.receive(Inbox(chunks=(make_chunk(START),)))
+    assert answer is not None
+    assert answer.command.is_stop
+
+
+def test_an_awaited_chunk_that_never_comes_is_a_hold_although_rows_are_due(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    gate.clock(START, 0)
+    assert gate.clock(START + PERIOD_NS, 0, awaited_ns=START + PERIOD_NS) is None
+    answer = gate.poll(CONFIG.chunk_timeout_ns)
+    assert answer is not None
+    assert answer.command.is_stop
+    assert gate.state.mode is Mode.HOLD

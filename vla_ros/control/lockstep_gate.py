@@ -1,4 +1,7 @@
-"""The gate in a simulator's time: one clock message is one tick, and the world waits until it is answered."""
+"""The gate in a simulator's time: one clock message is one tick, and the world waits until it is answered.
+
+A tick may say which chunk it is to be answered with (`awaited_ns`); without that the gate waits where nothing is due.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -28,21 +31,32 @@ class LockstepGate:
         self.state = GateState()
         self._early: ActionChunk | None = None
         self._waiting: tuple[int, int] | None = None  # tick's stamp, steady time at which to give up
+        self._awaited_ns: int | None = None
+        self._newest_ns = -1  # stamp of the newest chunk that was dealt with, be it admitted or not
         self._answered: Answer | None = None
         self._refusals = 0
 
-    def clock(self, stamp_ns: int, steady_ns: int) -> Answer | None:
-        """Begin the tick at `stamp_ns`; a repeated one gets the same answer again and moves nothing."""
+    def clock(self, stamp_ns: int, steady_ns: int, awaited_ns: int | None = None) -> Answer | None:
+        """Begin the tick at `stamp_ns`; a repeated one gets the same answer again and moves nothing.
+
+        Args:
+            stamp_ns: simulated time [ns].
+            steady_ns: by a clock that is never set [ns].
+            awaited_ns: the tick is answered once the chunk of the observation with this stamp is here, what is in
+                execution or not; 0: at once, with what there is. None: as soon as a row is due [ns].
+        """
         if self._answered is not None and stamp_ns == self._answered.stamp_ns:
             return self._answered
         if self._waiting is not None and stamp_ns == self._waiting[0]:
             return None
         if stamp_ns < self.state.now_ns:
-            self._early = None
+            self._early, self._newest_ns = None, -1
             self.state = safety_gate.restarted(self.state, stamp_ns)
         inbox = Inbox()
         if self._early is not None and self._early.stamp_ns <= stamp_ns:
             inbox, self._early = Inbox(chunks=(self._early,)), None
+            self._newest_ns = max(self._newest_ns, inbox.chunks[0].stamp_ns)
+        self._awaited_ns = awaited_ns
         self._refusals = self._refused()
         self._waiting = (stamp_ns, steady_ns + self._config.chunk_timeout_ns)
         self.state = safety_gate.receive(self._config, self.state, stamp_ns, inbox)
@@ -55,6 +69,7 @@ class LockstepGate:
         for chunk in inbox.chunks:
             if chunk.stamp_ns <= now_ns:
                 chunks.append(chunk)
+                self._newest_ns = max(self._newest_ns, chunk.stamp_ns)
             elif self._early is None or chunk.stamp_ns > self._early.stamp_ns:
                 self._early = chunk
         ready = replace(inbox, chunks=tuple(chunks))
@@ -78,12 +93,17 @@ class LockstepGate:
             return None
         is_refused = self._refused() > self._refusals
         is_stopped = self.state.mode is Mode.HOLD and self.state.instruction is None
-        if safety_gate.has_due_row(self._config, self.state, self._waiting[0]):
+        if self._is_ready(self._waiting[0]):
             return self._tick()
         if self.state.mode is Mode.FAULT or is_stopped:
             return self._tick()
         # the same image would give the same chunk again: waiting on would only hide the reason
         return self._hold() if is_refused else None
+
+    def _is_ready(self, stamp_ns: int) -> bool:
+        if self._awaited_ns is None:
+            return safety_gate.has_due_row(self._config, self.state, stamp_ns)
+        return self._newest_ns >= self._awaited_ns or not self._awaited_ns
 
     def _refused(self) -> int:
         return self.state.counts.get("refused", 0)
