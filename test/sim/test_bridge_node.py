@@ -123,10 +123,14 @@ def test_an_interrupted_bridge_ends_cleanly(fleet: Fleet) -> None:
     ("sim", "robot", "line"),
     [
         ({"suite": "fake_world"}, {}, "libero: frame_id: expected 'base' as in command_gate.yaml, got 'world'"),
-        ({}, {"control_rate_hz": 30.0}, "control_rate_hz: expected 30.0 as in command_gate.yaml, got 20.0"),
+        (
+            {},
+            {"control_rate_hz": 30.0, "command_rate_hz": 30.0},
+            "control_rate_hz: expected 30.0 as in command_gate.yaml, got 20.0",
+        ),
         ({}, {"rotation": "euler_xyz"}, "rotation: expected 'euler_xyz' as in command_gate.yaml, got 'axis_angle'"),
         ({}, {"lockstep": False}, "command_gate.yaml: command_gate.lockstep: expected true for a simulator, got false"),
-        ({}, {"speed": 1.0}, "speed: expected one of frame_id, rotation,"),
+        ({}, {"speed": 1.0}, "speed: expected one of cpu_affinity, thread_priority,"),
         ({"tasks": [7]}, {}, "fake_base: tasks: expected indices 0 to 2, got 7"),
         ({"first_initial_state": 49}, {}, "task 0: expected initial states up to 49, got 50"),
         ({"episodes": 1}, {}, "sim.yaml: episodes: expected one of simulator, suite,"),

@@ -29,6 +29,7 @@ from vla_ros.node.policy_statistics import PolicyStatistics
 from vla_ros.node.policy_worker import Inference, Policy, PolicyWorker
 from vla_ros.node.process import run_node
 from vla_ros.node.publish import publish
+from vla_ros.node.scheduling import usual_priority
 from vla_ros.observation import Observation
 from vla_ros.processing.instruction import check_instruction
 
@@ -97,7 +98,6 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         self._answer: JointTrajectory | None = None
         self._chunks = self.create_lifecycle_publisher(JointTrajectory, "~/action_chunk", qos.RELIABLE)
         self._echo = self.create_publisher(String, "~/instruction", qos.LATCHED)
-        self._finished = self.create_guard_condition(self._on_finished)
         self._debug_image = DebugImage(self)
         self._diagnostics = Diagnostics(self, self._status)
         self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
@@ -119,7 +119,8 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         if not bundle.is_dir():
             raise BundleError(f"{bundle.absolute()}: expected a policy bundle, got no such folder (parameter bundle)")
         self.get_logger().info(f"opening {bundle} with {self.values.engine}")
-        policy = self._open_policy(bundle, self.values.engine, self.values.threads)
+        with usual_priority():
+            policy = self._open_policy(bundle, self.values.engine, self.values.threads)
         policy.mark = self.trace.mark
         self.get_logger().info(f"policy {policy.contract.name}, bundle sha256 {policy.bundle_sha256}")
         gate = ObservationGate(
@@ -128,7 +129,8 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             max_identical_frames=self.values.max_identical_frames,
             now_ns=self._now_ns,
         )
-        worker = PolicyWorker(policy, self._finished.trigger, self.trace.mark)
+        with usual_priority():
+            worker = PolicyWorker(policy, self._notify, self.trace.mark)
         hang = HangDetector(round(self.values.inference_timeout_s * 1e9))
         self._opened = Opened(policy=policy, gate=gate, worker=worker, hang=hang)
         self._statistics = PolicyStatistics()
@@ -318,6 +320,11 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         )
 
     # ---- out ----
+
+    def _notify(self) -> None:
+        """Called from the inference thread."""
+        if self.executor is not None:
+            self.executor.create_task(self._on_finished)
 
     def _on_finished(self) -> None:
         for inference in self._opened.worker.take() if self._opened is not None else []:

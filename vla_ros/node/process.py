@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -47,6 +47,19 @@ def init(arguments: list[str]) -> None:
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
 
 
+def make_executor() -> Executor:
+    """The executor of a node: one that is told of events, where this ROS has it.
+
+    It hands a message over in half the time of the one that builds a set to wait for after each callback, which is all
+    that ROS had before Kilted. It knows no guard conditions, and its `spin` without a timeout does not work in 9.1.2.
+    """
+    try:
+        from rclpy.experimental.events_executor import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
 def run_node(
     name: str, description: str, make_node: Callable[[], ManagedLifecycleNode[Any]], arguments: list[str] | None
 ) -> int:
@@ -66,9 +79,9 @@ def run_node(
         parser.parse_args(remove_ros_args([name, *arguments])[1:])
         init(arguments)
         node = make_node()
-        schedule(parse_cores(node.values.cpu_affinity), node.values.thread_priority, node.values.nice)
-        executor = SingleThreadedExecutor()
+        executor = make_executor()
         executor.add_node(node)
+        schedule(parse_cores(node.values.cpu_affinity), node.values.thread_priority, node.values.nice)
         if node.autostart and not _is_started(node):
             return 1
         _spin(executor, node, stop)
@@ -108,7 +121,7 @@ def _is_started(node: ManagedLifecycleNode[Any]) -> bool:
     return node.trigger_configure() == success and node.trigger_activate() == success
 
 
-def _spin(executor: SingleThreadedExecutor, node: ManagedLifecycleNode[Any], stop: threading.Event) -> None:
+def _spin(executor: Executor, node: ManagedLifecycleNode[Any], stop: threading.Event) -> None:
     while rclpy.ok() and not stop.is_set():
         try:
             executor.spin_once(timeout_sec=SPIN_S)

@@ -1,5 +1,6 @@
 """Which processor cores a node's process may use, and how urgent the kernel takes it to be."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,7 @@ def parse_cores(text: str) -> frozenset[int]:
 def schedule(cores: frozenset[int], thread_priority: int, nice: int) -> None:
     """Apply to every thread that this process has by now: the middleware has started its own already.
 
-    Threads that start later run on the same cores, but not with real-time priority: that is for the threads that move
-    messages and tick, not for inference, which would keep everything else from a core while it computes.
+    Threads that start later inherit it from the thread that starts them; see `usual_priority`.
 
     Args:
         cores: core numbers; none leaves the choice as it is.
@@ -51,14 +51,27 @@ def schedule(cores: frozenset[int], thread_priority: int, nice: int) -> None:
             if nice:
                 os.setpriority(os.PRIO_PROCESS, thread, nice)
             if thread_priority:
-                policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-                os.sched_setscheduler(thread, policy, os.sched_param(thread_priority))
+                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(thread_priority))
         except ProcessLookupError:
             continue  # it ended meanwhile
         except PermissionError as error:
             raise ConfigError(
                 f"thread_priority, nice: expected ones that are permitted, got {thread_priority}, {nice}: {MENDING}"
             ) from error
+
+
+@contextlib.contextmanager
+def usual_priority() -> Iterator[None]:
+    """Without real-time priority for the calling thread and whatever it starts meanwhile.
+
+    For what computes: it would keep everything else from the cores, messages and ticks included.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def _threads() -> Iterator[int]:
