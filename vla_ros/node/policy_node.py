@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.control.instruction_gate import InstructionGate
 from vla_ros.control.observation_gate import ObservationGate
 from vla_ros.control.policy_state import MAX_FAILURES, HangDetector, PolicyState
 from vla_ros.control.repeat_filter import RepeatFilter
@@ -31,12 +32,10 @@ from vla_ros.node.process import run_node
 from vla_ros.node.publish import publish
 from vla_ros.node.scheduling import usual_priority
 from vla_ros.observation import Observation
-from vla_ros.processing.instruction import check_instruction
 
 NAME = "policy_node"
 MAX_REFUSED = 3
 """Refused frames in a row after which the node holds; a single one is counted and the next one waited for."""
-NO_INSTRUCTION = ObservationError("instruction: expected one before the first image, got none", "no instruction")
 
 OpenPolicy = Callable[[Path, str, int], Policy]
 
@@ -84,9 +83,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         self._state = PolicyState()
         self._statistics = PolicyStatistics()
         self._filter = RepeatFilter(time.monotonic_ns)
-        self._said: str | None = None
-        self._instruction = ""
-        self._no_instruction = NO_INSTRUCTION
+        self._instruction = InstructionGate()
         self._echoed: str | None = None
         self._epoch = 0
         self._is_active = False
@@ -134,8 +131,8 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         hang = HangDetector(round(self.values.inference_timeout_s * 1e9))
         self._opened = Opened(policy=policy, gate=gate, worker=worker, hang=hang)
         self._statistics = PolicyStatistics()
-        if self._said is not None:
-            self._take_instruction(self._said)  # of what was said before, this tokenizer has yet to judge
+        if self._instruction.said is not None:
+            self._take_instruction(self._instruction.said)  # which this policy's tokenizer has yet to judge
 
     def cleanup(self) -> None:
         """Close the policy."""
@@ -150,8 +147,8 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             return TransitionCallbackReturn.FAILURE
         result = super().on_activate(state)
         self._state = PolicyState()
-        if self._no_instruction is not NO_INSTRUCTION:
-            self._state.hold("instruction", str(self._no_instruction))
+        if self._instruction.was_refused:
+            self._state.hold("instruction", str(self._instruction.refusal))
         self._is_active = True
         self._fresh_ns = time.monotonic_ns()
         period_s = self._opened.policy.contract.action.period_ns / 1e9
@@ -192,24 +189,18 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
     # ---- in ----
 
     def _on_instruction(self, message: String) -> None:
-        self._said = message.data
         self._echoed = None  # every instruction is answered, a repeated one too
         self._take_instruction(message.data)
 
-    def _take_instruction(self, text: str) -> None:
-        self._no_instruction = NO_INSTRUCTION
-        try:
-            check_instruction(text)
-            if self._opened is not None:
-                self._opened.policy.admit_instruction(text)
+    def _take_instruction(self, said: str) -> None:
+        admit = None if self._opened is None else self._opened.policy.admit_instruction
+        is_another = self._instruction.take(said, admit)
+        if self._instruction.text:
             self._state.release("instruction")
-        except ObservationError as error:
-            self._no_instruction = error
-            self._refuse(error)
-            self._state.hold("instruction", str(error))
-            text = ""
-        if text != self._instruction or not text:
-            self._instruction = text
+        else:
+            self._refuse(self._instruction.refusal)
+            self._state.hold("instruction", str(self._instruction.refusal))
+        if is_another:
             self._forget()
             self._fresh_ns = time.monotonic_ns()
         self._show()
@@ -233,10 +224,11 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
                 return
             if stamp_ns < self._observation.stamp_ns:
                 self._forget()  # the simulator was reset: an answer to its former life would be from the future
-        if not self._instruction:
+        instruction = self._instruction.text
+        if not instruction:
             opened.gate.refused["no instruction"] += 1
-            self._refuse(self._no_instruction)  # one that was refused stays the reason
-            self._state.hold("instruction", str(self._no_instruction))
+            self._refuse(self._instruction.refusal)
+            self._state.hold("instruction", str(self._instruction.refusal))
             self._show()
             return
         try:
@@ -245,10 +237,10 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             self._on_refused_image(refusal, opened.gate.refused_in_a_row)
             return
         self._answer = None
-        self._newest = self._observation = Observation(image=image, instruction=self._instruction, stamp_ns=stamp_ns)
+        self._newest = self._observation = Observation(image=image, instruction=instruction, stamp_ns=stamp_ns)
         self.trace.mark(stamp_ns, "admitted")
         opened.worker.offer(self._observation, self._epoch)
-        self._fresh_ns = time.monotonic_ns()
+        self._fresh_ns, self._last_refusal = time.monotonic_ns(), ""
         self._state.release("image")
         self._show()
 
@@ -290,7 +282,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
 
     def _watch_images(self, now_ns: int) -> None:
         missing_s = (now_ns - self._fresh_ns) / 1e9
-        is_awaited = self._instruction and not self.values.lockstep and not self._state.holds_for("image")
+        is_awaited = self._instruction.text and not self.values.lockstep and not self._state.holds_for("image")
         if not is_awaited or missing_s <= self.values.image_timeout_s:
             return
         why = f"the last one was refused: {self._last_refusal}" if self._last_refusal else "none was refused"
@@ -362,7 +354,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         if not self._is_active:
             return
         is_answered = self._state.is_serving or self.values.lockstep
-        text = self._instruction if is_answered else ""
+        text = self._instruction.text if is_answered else ""
         if text != self._echoed and publish(self, self._echo, String(data=text)):
             self._echoed = text
         self.show_state(self._state.text)
@@ -376,7 +368,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
 
     def _status(self) -> DiagnosticStatus:
         values: dict[str, object] = {
-            "instruction": self._instruction,
+            "instruction": self._instruction.text,
             "bundle": self.values.bundle,
             "engine": self.values.engine,
         }
