@@ -18,7 +18,7 @@ DEV := .venv/dev/.installed
 # what an editable install does not follow by itself
 COPIED := setup.py setup.cfg pyproject.toml package.xml $(wildcard scripts/* launch/*.launch.py)
 
-.PHONY: help demo test test-tensorrt lint setup-runtime setup-libero setup-dev lock clean
+.PHONY: help demo test test-tensorrt faults soak lint setup-runtime setup-libero setup-dev lock clean
 
 help:  ## this list
 	@echo "vla_ros: vision-language-action policies on ROS 2"
@@ -41,6 +41,12 @@ test-tensorrt: .venv/dev/.tensorrt  ## opt-in, no GPU needed: every family's gra
 .venv/dev/.tensorrt: $(DEV) requirements/tensorrt.txt
 	.venv/dev/bin/pip install --requirement requirements/tensorrt.txt
 	@touch $@
+
+faults: $(DEV)  ## opt-in, an hour: every fault 200 times, kill -9 included, and a table of how long the arm still moved
+	.venv/dev/bin/python -m test.faults --times $(or $(TIMES),200)
+
+soak: $(DEV)  ## opt-in, hours (HOURS=8): faults at random, stops and memory watched
+	.venv/dev/bin/python -m test.faults --hours $(or $(HOURS),8)
 
 lint: $(DEV)  ## ruff and mypy
 	.venv/dev/bin/ruff check

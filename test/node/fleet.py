@@ -111,6 +111,9 @@ class Fleet:
         self._processes[name].send_signal(number)
         return self.wait(name)
 
+    def process(self, name: str) -> "subprocess.Popen[bytes]":
+        return self._processes[name]
+
     def is_alive(self, name: str) -> bool:
         return self._processes[name].poll() is None
 
