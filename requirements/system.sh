@@ -1,5 +1,5 @@
 #!/bin/sh
-# What an environment needs from the operating system: `requirements/system.sh runtime|libero|dev`.
+# What an environment needs from the operating system: `requirements/system.sh runtime|libero|simpler|dev`.
 # Installs what is missing with apt, through sudo where you are not root, and does nothing where nothing is missing.
 set -eu
 python=${PYTHON:-python3}
@@ -24,11 +24,23 @@ esac
 # Debian and Ubuntu split venv's installer off python3
 "$python" -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python$version-venv"
 
-if [ "${1:-}" = libero ]; then
+case ${1:-} in
     # MuJoCo draws with OSMesa, on the CPU; opencv-python, which LIBERO requires, links to the other two
-    for pair in libOSMesa.so.8:libosmesa6 libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0; do
-        "$python" -c "import ctypes; ctypes.CDLL('${pair%%:*}')" 2>/dev/null || packages="$packages ${pair##*:}"
-    done
+    libero) libraries="libOSMesa.so.8:libosmesa6 libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0" ;;
+    # SAPIEN links to X11, although it opens no window; opencv-python, which ManiSkill requires, to the other two
+    simpler) libraries="libX11.so.6:libx11-6 libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0" ;;
+    *) libraries="" ;;
+esac
+for pair in $libraries; do
+    "$python" -c "import ctypes; ctypes.CDLL('${pair%%:*}')" 2>/dev/null || packages="$packages ${pair##*:}"
+done
+
+# SAPIEN draws with Vulkan, on the CPU through Mesa's lavapipe: not with that of a Mesa older than this
+least_mesa=25
+mesa=""
+if [ "${1:-}" = simpler ] && ! PYTHONPATH="$(dirname "$0")/.." "$python" -m vla_ros.sim.lavapipe >/dev/null 2>&1; then
+    mesa=mesa-vulkan-drivers
+    packages="$packages $mesa"
 fi
 
 [ -n "$packages" ] || exit 0
@@ -44,5 +56,22 @@ else
 fi
 echo "vla_ros: installing$packages"
 $as_root apt-get update -qq
+
+# Where this distribution's own Mesa is too old: Debian 12 has a newer one in its backports, which it takes from only
+# where it is told to.
+candidate=$([ -z "$mesa" ] || LC_ALL=C apt-cache policy $mesa | sed -n 's/^ *Candidate: //p')
+if [ -n "$mesa" ] && dpkg --compare-versions "$candidate" lt $least_mesa; then
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | head -n 1)
+    [ -n "$mirror" ] || fail "expected $mesa $least_mesa or newer, got $candidate: this distribution has no newer Mesa." \
+        "Use Debian 12 or newer or Ubuntu 24.04 or newer, or install a newer Mesa and run this again."
+    if ! apt-cache madison $mesa | grep -q bpo12; then
+        list=/etc/apt/sources.list.d/bookworm-backports.list
+        echo "vla_ros: adding Debian's backports in $list"
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" |
+            $as_root tee $list >/dev/null
+        $as_root apt-get update -qq
+    fi
+    install="$install/bookworm-backports"  # of the last package: Mesa, with what it needs from there
+fi
 # shellcheck disable=SC2086  # a list of words
 $as_root env DEBIAN_FRONTEND=noninteractive $install -qq

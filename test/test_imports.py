@@ -26,7 +26,7 @@ ROS_MESSAGES = ("std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs", "
 ROS_ROOMS = ("node", "sim/bridge_node", "sim/ros_link")
 TORCH = ("torch", "transformers", "safetensors", "onnxscript")
 WITHOUT_TORCH = ("control", "node", "engines", "processing", "sim", "evaluation", "commands")
-SIMULATORS = ("libero", "robosuite", "mujoco")
+SIMULATORS = ("libero", "robosuite", "mujoco", "mani_skill", "sapien", "gymnasium")
 
 
 def modules() -> list[Path]:

@@ -44,3 +44,12 @@ def turn_quaternion(quaternion_xyzw: Array, turn: Array, reading: Literal["axis_
     if reading == "axis_angle":
         return np.asarray((Rotation.from_rotvec(turn) * before).as_quat())
     return np.asarray(Rotation.from_euler("xyz", before.as_euler("xyz") + turn).as_quat())
+
+
+def turning_euler_from_fixed_euler(angles: Array) -> Array:
+    """Euler angles [rad], [3], about the axes x, y and z as they turn along, of the same rotation.
+
+    Args:
+        angles: about the fixed axes x, then y, then z (roll, pitch, yaw).
+    """
+    return np.asarray(Rotation.from_euler("xyz", angles).as_euler("XYZ"))

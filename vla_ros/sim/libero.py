@@ -15,9 +15,10 @@ from vla_ros.action import GRIPPER_OPEN, ActionSpace, Command
 from vla_ros.data.libero_units import CONTROL_RATE_HZ, exceeds_units, libero_from_si
 from vla_ros.errors import SimulatorError
 from vla_ros.observation import CameraSpec
-from vla_ros.sim.libero_install import load_benchmark, quietly
+from vla_ros.sim.libero_install import load_benchmark
 from vla_ros.sim.privileged import PrivilegedState, bounding_box, read_privileged, read_proprioception
-from vla_ros.sim.simulator import SimTask
+from vla_ros.sim.quiet import quietly
+from vla_ros.sim.simulator import SimTask, Subtask
 
 CAMERA_NAME = "agentview"
 FRAME_ID = "base"
@@ -122,6 +123,13 @@ class LiberoSimulator:
         env.timestep, env.done = 0, False
         for _ in range(SETTLING_STEPS):
             self.step(Command.stop(GRIPPER_OPEN))
+
+    def subtasks(self, task: SimTask, initial_state: int) -> tuple[Subtask, ...]:
+        """LIBERO asks for one thing an episode."""
+        return (Subtask(name=task.name, instruction=task.instruction),)
+
+    def begin(self, subtask: Subtask) -> None:
+        """Nothing to do: LIBERO's goals are about the present state alone."""
 
     def render(self) -> NDArray[np.uint8]:
         """The agent view now: uint8 [height, width, 3], RGB, upright."""

@@ -1,23 +1,16 @@
 """Finding and importing LIBERO without questions on stdin and without chatter."""
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
-import io
-import logging
 import os
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import yaml
 
 from vla_ros.errors import SimulatorError
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from vla_ros.sim.quiet import quietly
 
 
 def load_benchmark(suite: str) -> Any:
@@ -65,15 +58,3 @@ def _prepare_environment() -> None:
     partial.write_text(yaml.safe_dump({key: str(path) for key, path in paths.items()}), encoding="utf-8")
     partial.replace(folder / "config.yaml")
     os.environ["LIBERO_CONFIG_PATH"] = str(folder)
-
-
-def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call into LIBERO without its chatter: prints, and robosuite's warnings about a macro file that nobody needs."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return function(*args, **kwargs)
-    finally:
-        logging.disable(previous)

@@ -17,7 +17,7 @@ class SimTask:
     Attributes:
         index: position in its suite.
         name: the suite's own name for it.
-        instruction: what the policy is told.
+        instruction: what the policy is told; where its episodes have several subtasks, a phrase for reports.
         initial_states: how many recorded initial states the benchmark has for it.
     """
 
@@ -27,13 +27,26 @@ class SimTask:
     initial_states: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subtask:
+    """One thing that an episode asks for. Most benchmarks ask for one an episode, CALVIN for five in a row.
+
+    Attributes:
+        name: the benchmark's own name for it.
+        instruction: what the policy is told while it is due.
+    """
+
+    name: str
+    instruction: str
+
+
 class Simulator(Protocol):
     """A simulated robot, camera and task.
 
     Attributes:
         camera: the view that `render` returns.
         action_space: units, frame and rate of the commands that `step` takes.
-        max_steps: the benchmark's limit on steps per episode.
+        max_steps: the benchmark's limit on steps per subtask.
     """
 
     camera: CameraSpec
@@ -50,6 +63,12 @@ class Simulator(Protocol):
             SimulatorError: there is no such initial state.
         """
 
+    def subtasks(self, task: SimTask, initial_state: int) -> tuple[Subtask, ...]:
+        """What an episode from this initial state asks for: at least one, in order, and no reset in between."""
+
+    def begin(self, subtask: Subtask) -> None:
+        """From now on, `is_success` is about this subtask, done from the present state; the world does not change."""
+
     def render(self) -> NDArray[np.uint8]:
         """The camera's view now: uint8 [height, width, 3], RGB, upright. Rendering never changes the physics."""
 
@@ -60,7 +79,7 @@ class Simulator(Protocol):
         """Whether the command asks for more than the robot's controller takes, so that `step` shortens it."""
 
     def is_success(self) -> bool:
-        """Whether the task's goal holds in the present state."""
+        """Whether the subtask that was begun last is done in the present state."""
 
     def close(self) -> None:
         """Free the simulator."""
