@@ -36,6 +36,7 @@ def positions(targets: list[PoseStamped]) -> np.ndarray:
 def test_target_poses_follow_from_the_start_pose_and_stay_where_they_are_in_a_stop(fleet: Fleet, probe: Probe) -> None:
     targets = probe.listen("target_pose", PoseStamped)
     cell = Cell(fleet, probe, **TARGETS)
+    probe.until(lambda: targets, "a target before anything moves")
     cell.play()
     path = positions(targets)
     np.testing.assert_allclose(path[0], START_M)
