@@ -18,7 +18,7 @@ DEV := .venv/dev/.installed
 # what an editable install does not follow by itself
 COPIED := setup.py setup.cfg pyproject.toml package.xml $(wildcard scripts/* launch/*.launch.py)
 
-.PHONY: help demo test test-tensorrt faults soak lint setup-runtime setup-libero setup-dev lock clean
+.PHONY: help demo test test-tensorrt faults soak mutants lint setup-runtime setup-libero setup-dev lock clean
 
 help:  ## this list
 	@echo "vla_ros: vision-language-action policies on ROS 2"
@@ -48,6 +48,15 @@ faults: $(DEV)  ## opt-in, an hour: every fault 200 times, kill -9 included, and
 soak: $(DEV)  ## opt-in, hours (HOURS=8): faults at random, stops and memory watched
 	.venv/dev/bin/python -m test.faults --hours $(or $(HOURS),8)
 
+mutants: .venv/dev/.mutants  ## opt-in, a quarter of an hour: gate and scheduler made wrong in 1700 ways; do the tests notice?
+	rm -rf mutants
+	.venv/dev/bin/mutmut run
+	.venv/dev/bin/python test/mutation_score.py
+
+.venv/dev/.mutants: $(DEV) requirements/mutants.txt
+	.venv/dev/bin/pip install --requirement requirements/mutants.txt --constraint requirements/constraints.txt
+	@touch $@
+
 lint: $(DEV)  ## ruff and mypy
 	.venv/dev/bin/ruff check
 	.venv/dev/bin/ruff format --check
@@ -61,7 +70,7 @@ lock:  ## rewrite requirements/constraints.txt; needs all of python3.10, python3
 	$(PYTHON) requirements/lock.py python3.10 python3.11 python3.12
 
 clean:  ## remove .venv/ and what builds and tests left behind; data/, runs/ and models/ stay
-	rm -rf .venv build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis vla_ros.egg-info
+	rm -rf .venv build install log mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis vla_ros.egg-info
 	find vla_ros test launch -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Step 1 of an environment: what it needs from others. The stamp is written last: an interrupted install starts anew.

@@ -8,7 +8,7 @@ from test.control.gate_fixtures import MS, SPACE, make_chunk, make_motion
 from vla_ros.action import ActionChunk, Command
 from vla_ros.control.gate_config import GateConfig, HoldRules, PoseRules
 from vla_ros.control.gate_state import GateState, Inbox, Mode
-from vla_ros.control.limits import PARTS, StepLimits, Workspace
+from vla_ros.control.limits import StepLimits, Workspace
 from vla_ros.control.pose import Pose
 from vla_ros.control.safety_gate import step
 
@@ -109,7 +109,7 @@ class Witness:
         delta, tick_s = command.delta, self.config.tick_ns / 1e9
         assert np.isfinite(delta).all()
         assert after.epoch >= before.epoch
-        for at, speed in zip(PARTS, self.config.motion.speeds, strict=True):
+        for at, speed, _ in self.config.motion.parts:
             assert np.linalg.norm(delta[at]) <= speed * tick_s + EPSILON
         if after.epoch > before.epoch or before.now_ns > now_ns:
             self.stopped_ns, self.newest, self.wanted = now_ns, {}, []
@@ -151,10 +151,7 @@ class Witness:
         assert chunk.stamp_ns >= max(self.newest, default=0)  # never back to an older chunk
         assert self.newest.get(chunk.stamp_ns, 0) < schedule.done_ns <= rows * chunk.period_ns  # nothing twice
         self.newest[chunk.stamp_ns] = schedule.done_ns
-        for at, most in (
-            (slice(0, 3), self.config.motion.accelerations[0]),
-            (slice(3, 6), self.config.motion.accelerations[1]),
-        ):
+        for at, _, most in self.config.motion.parts:
             change = np.linalg.norm(command.delta[at] - before.last_delta[at])
             is_at_wall = self.config.workspace is not None and at.start == 0
             assert is_at_wall or change <= most * (self.config.tick_ns / 1e9) ** 2 + EPSILON

@@ -18,6 +18,13 @@ def test_a_quarter_turn_about_z_then_one_about_x_of_the_same_frame() -> None:
     np.testing.assert_allclose(Rotation.from_rotvec(turned[3:]).apply([1, 0, 0]), [0, 0, 1], atol=1e-12)
 
 
+def test_a_quarter_turn_about_x_then_one_about_z_of_the_same_frame() -> None:
+    quarter = np.pi / 2
+    turned = compose(np.array([0, 0, 0, quarter, 0, 0]), np.array([0, 0, 0, 0, 0, quarter]), "axis_angle")
+    # y goes to z, and stays there
+    np.testing.assert_allclose(Rotation.from_rotvec(turned[3:]).apply([0, 1, 0]), [0, 0, 1], atol=1e-12)
+
+
 def test_euler_angles_are_added() -> None:
     total = compose(np.full(6, 0.25), np.full(6, 0.5), "euler_xyz")
     assert total.tolist() == [0.75] * 6

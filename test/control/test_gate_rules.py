@@ -14,6 +14,7 @@ from vla_ros.control.limits import StepLimits, Workspace
 from vla_ros.control.pose import Pose
 from vla_ros.control.safety_gate import step
 from vla_ros.errors import ContractError
+from vla_ros.rotation import rotate
 
 START = 1000 * MS
 GO = Inbox(instruction="go", policy_instruction="go")
@@ -52,7 +53,16 @@ class Run:
 
 @pytest.mark.parametrize(
     ("horizon", "size", "rows"),
-    [("full", 10, 10), ("half", 10, 5), ("half", 5, 2), ("half", 1, 1), ("one", 10, 1), (3, 10, 3), (12, 10, 10)],
+    [
+        ("full", 10, 10),
+        ("half", 10, 5),
+        ("half", 5, 2),
+        ("half", 2, 1),
+        ("half", 1, 1),
+        ("one", 10, 1),
+        (3, 10, 3),
+        (12, 10, 10),
+    ],
 )
 def test_the_execution_horizon_in_rows(horizon: ExecutionHorizon, size: int, rows: int) -> None:
     assert executed_rows(horizon, size) == rows
@@ -79,6 +89,12 @@ def test_a_temporal_ensemble_commands_the_mean_of_what_the_chunks_want_now() -> 
     assert run.cm(run.chunk(x0_m=0.03, slope_m=0.0)) == 2
     assert run.cm(run.chunk(x0_m=0.08, slope_m=0.0)) == 4
     assert [run.cm() for _ in range(4)] == [4, 5.5, 8, 0]
+
+
+def test_a_chunk_has_a_say_up_to_its_last_row() -> None:
+    run = Run(changed(overlap="temporal_ensemble", temporal_ensemble_coeff=0.0))
+    moved = [run.cm(run.chunk(x0_m=cm / 100, slope_m=0.0)) for cm in (1, 2, 3, 6, 9)]
+    assert moved == [1, 1.5, 2, 3, 5]  # at the last tick the first chunk is over: (2 + 3 + 6 + 9) / 4
 
 
 def test_after_a_stop_the_temporal_ensemble_begins_anew() -> None:
@@ -116,6 +132,37 @@ def test_an_arm_that_may_only_accelerate_so_hard_arrives_where_the_chunk_wants_i
     assert moved[-5:] == [0] * 5
 
 
+def test_towards_a_wall_the_arm_slows_down_as_hard_as_it_may() -> None:
+    """At sqrt(3) m/s^2 the first step is sqrt(3) cm; a wall allows 1 cm of change a tick: 6 cm before it, 3 + 2 + 1."""
+    config = changed(workspace=WALL_AT_5_CM, pose=POSE_RULES, motion=make_motion(linear_acceleration=np.sqrt(3)))
+    run = Run(config)
+    start = dataclasses.replace(HERE, position_m=np.array([-0.01 - np.sqrt(3) / 100, 0.0, 0.0]))
+    moved = [run.cm(run.chunk(x0_m=0.08, slope_m=0.0), pose=start)] + [run.cm() for _ in range(3)]
+    assert moved == [1.7321, 3, 2, 1]
+
+
+def test_walls_stand_still_while_the_tool_turns() -> None:
+    """A quarter turn about z: 9 cm along the tool's -y are 9 cm along the base's x, at whose 5 cm the wall is."""
+    turned = Pose(position_m=np.zeros(3), quaternion_xyzw=np.array([0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)]))
+    run = Run(changed(workspace=WALL_AT_5_CM, pose=dataclasses.replace(POSE_RULES, is_in_tool_frame=True)))
+    chunk = run.chunk()
+    chunk.actions[:, :3] = [0.0, -0.09, 0.0]
+    command = run.tick(chunk, pose=turned)
+    np.testing.assert_allclose(command.delta[:3], [0.0, -0.05, 0.0], atol=1e-9)
+    assert run.state.pose is not None
+    np.testing.assert_allclose(run.state.pose.position_m, [0.05, 0.0, 0.0], atol=1e-9)
+
+
+def test_a_pose_is_turned_as_the_robots_rotation_says() -> None:
+    """A third of a turn about (1, 1, 1): x goes to y."""
+    run = Run(changed(pose=POSE_RULES, motion=make_motion(angular=30.0)))
+    chunk = run.chunk()
+    chunk.actions[0, 3:6] = 2 * np.pi / 3 / np.sqrt(3)
+    run.tick(chunk, pose=HERE)
+    assert run.state.pose is not None
+    np.testing.assert_allclose(rotate(run.state.pose.quaternion_xyzw, np.eye(3)[0]), [0, 1, 0], atol=1e-6)
+
+
 def test_after_a_wall_the_arm_is_where_the_policy_wants_it_again() -> None:
     """4 + 4 cm out and 4 + 4 cm back: at the wall from 5 cm on, and never more back than the policy came in."""
     run = Run(changed(workspace=WALL_AT_5_CM, pose=POSE_RULES))
@@ -132,11 +179,21 @@ def test_after_a_wall_the_arm_is_where_the_policy_wants_it_again() -> None:
 
 def test_a_held_arm_slows_down_evenly_within_its_ticks() -> None:
     run = Run(changed(hold=dataclasses.replace(CONFIG.hold, stop_ticks=4)))
-    run.tick(run.chunk(x0_m=0.04, slope_m=0.0))
-    for _ in range(3):
-        run.tick()
-    assert [run.cm() for _ in range(6)] == [3, 2, 1, 0, 0, 0]
-    assert run.state.mode is Mode.HOLD
+    for _ in range(2):
+        run.tick(run.chunk(x0_m=0.04, slope_m=0.0))
+        for _ in range(3):
+            run.tick()
+        assert [run.cm() for _ in range(6)] == [3, 2, 1, 0, 0, 0]
+        assert run.state.mode is Mode.HOLD
+
+
+def test_a_slowing_arm_keeps_its_gripper_and_its_pose_is_followed() -> None:
+    run = Run(changed(hold=dataclasses.replace(CONFIG.hold, stop_ticks=4), pose=POSE_RULES))
+    run.tick(run.chunk(rows=3, x0_m=0.04, slope_m=0.0), pose=HERE)
+    run.tick()
+    assert run.tick().gripper == 1.0
+    assert [run.tick().gripper for _ in range(4)] == [1.0] * 4
+    assert position_cm(run) == 4 + 4 + 4 + 3 + 2 + 1
 
 
 @pytest.mark.parametrize(
@@ -191,6 +248,23 @@ def test_a_refused_chunk_or_a_pause_begins_the_recovery_anew() -> None:
     assert recovering(run) == [False, False, False, True, True, True, True]
 
 
+def test_a_pause_no_longer_than_the_chunk_timeout_does_not_begin_the_recovery_anew() -> None:
+    run = Run(changed(hold=HoldRules(stop_ticks=0, min_recovery_ns=3 * PERIOD_NS, max_per_minute=9)))
+    hold(run)
+    assert run.tick(run.chunk()).is_stop
+    run.tick()
+    run.tick()
+    assert not run.tick(run.chunk()).is_stop
+
+
+def test_every_hold_has_a_recovery_of_its_own() -> None:
+    run = Run(changed(hold=HoldRules(stop_ticks=0, min_recovery_ns=3 * PERIOD_NS, max_per_minute=9)))
+    hold(run)
+    assert recovering(run) == [False, False, False, True, True, True, True]
+    run.tick(timed_out=True)
+    assert recovering(run) == [False, False, False, True, True, True, True]
+
+
 def hold(run: Run) -> None:
     """One chunk, and then none until the arm is held."""
     run.tick(run.chunk())
@@ -219,6 +293,17 @@ def test_holds_of_more_than_a_minute_ago_count_no_more_and_neither_do_those_befo
     run.tick(reset=True, instruction="go")
     hold(run)
     assert run.state.mode is Mode.HOLD
+
+
+@pytest.mark.parametrize(("apart_ns", "mode"), [(60 * 10**9, Mode.HOLD), (60 * 10**9 - 1, Mode.FAULT)])
+def test_a_minute_is_over_after_exactly_a_minute(apart_ns: int, mode: Mode) -> None:
+    run = Run(changed(hold=HoldRules(stop_ticks=0, min_recovery_ns=0, max_per_minute=1)))
+    run.tick(run.chunk())
+    run.tick(timed_out=True)
+    run.now_ns += apart_ns - 2 * PERIOD_NS
+    run.tick(run.chunk())
+    run.tick(timed_out=True)
+    assert run.state.mode is mode
 
 
 def test_every_exit_from_run_leaves_a_snapshot() -> None:
@@ -263,7 +348,29 @@ def test_what_comes_in_the_way_in_mid_chunk_holds_the_arm_and_the_chunk_never_go
     assert run.cm(blocked="nobody listens") == 0
     assert run.state.text == "HOLD: nobody listens"
     assert run.cm(blocked="") == 0
+    assert run.state.text == "HOLD: nobody listens"
     assert run.cm(run.chunk()) == 1
+
+
+def test_a_chunk_that_waits_for_its_time_when_something_comes_in_the_way_never_runs() -> None:
+    run = Run(CONFIG)
+    ahead = make_chunk(run.now_ns + PERIOD_NS + 40 * MS)
+    assert run.cm(ahead) == 0
+    assert run.state.schedule.chunk is ahead
+    assert run.cm(blocked="nobody listens") == 0
+    assert run.cm(blocked="") == 0
+    assert run.state.schedule.chunk is None
+    assert run.cm(ahead) == 0
+
+
+def test_an_image_from_while_something_was_in_the_way_counts_once_the_way_is_free() -> None:
+    """Nothing moved meanwhile: the arm is where it was seen."""
+    run = Run(CONFIG)
+    run.tick(blocked="nobody listens")
+    chunk = run.chunk()
+    run.tick()
+    run.tick(blocked="")
+    assert run.cm(chunk) == 1
 
 
 def test_without_an_instruction_that_remains_the_reason_once_the_way_is_free() -> None:
@@ -284,6 +391,29 @@ def test_a_measured_pose_that_stops_coming_holds_the_arm() -> None:
     run = Run(changed(pose=dataclasses.replace(POSE_RULES, timeout_ns=PERIOD_NS)))
     assert [run.cm(run.chunk(), pose=HERE), run.cm(), run.cm()] == [1, 2, 0]
     assert run.state.text == "HOLD: no pose of the end effector for 0.1 s"
+
+
+def test_a_target_is_not_lost_while_measured_poses_come() -> None:
+    run = Run(changed(pose=PoseRules(is_in_tool_frame=False, timeout_ns=PERIOD_NS, is_target=True)))
+    moved = [run.cm(run.chunk(), pose=HERE)] + [run.cm(pose=HERE) for _ in range(3)]
+    assert moved == [1, 2, 3, 4]
+
+
+def test_a_pose_from_before_a_clock_went_back_ages_from_then_on() -> None:
+    run = Run(changed(pose=dataclasses.replace(POSE_RULES, timeout_ns=PERIOD_NS)))
+    run.tick(run.chunk(), pose=HERE)
+    run.now_ns -= 3600 * 10**9
+    run.tick()
+    assert run.state.obstruction == ""
+    run.tick()
+    run.tick()
+    assert run.state.obstruction == "no pose of the end effector for 0.1 s"
+
+
+def test_a_pose_that_nobody_asked_for_changes_nothing() -> None:
+    run = Run(CONFIG)
+    assert run.cm(run.chunk(), pose=HERE) == 1
+    assert run.state.pose is HERE
 
 
 def position_cm(run: Run) -> float:
@@ -314,10 +444,14 @@ def test_a_measured_pose_is_where_the_arm_is_where_it_is_commanded_velocities() 
 
 
 def test_a_workspace_without_a_pose_is_refused() -> None:
-    with pytest.raises(ContractError, match="workspace: expected a source of the end effector's pose, got none"):
+    with pytest.raises(ContractError, match=r"^workspace: expected a source of the end effector's pose, got none$"):
         changed(workspace=WALL_AT_5_CM)
+
+
+def test_euler_angles_of_a_frame_that_turns_are_refused() -> None:
     rotation = dataclasses.replace(SPACE, rotation="euler_xyz")
-    with pytest.raises(ContractError, match="rotation: expected axis_angle"):
+    message = r"^rotation: expected axis_angle for deltas in the end effector's frame, got euler_xyz$"
+    with pytest.raises(ContractError, match=message):
         changed(action_space=rotation, pose=dataclasses.replace(POSE_RULES, is_in_tool_frame=True))
 
 

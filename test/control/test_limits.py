@@ -25,6 +25,13 @@ def test_a_delta_within_the_limits_is_unchanged() -> None:
     assert not clamp(LIMITS, delta)[1]
 
 
+def test_a_change_within_the_limits_leaves_the_delta_as_it_is_to_the_last_bit() -> None:
+    """0.009 + (0.001 - 0.009) is not 0.001 in binary."""
+    delta, is_clamped = clamp(LIMITS, [0.001, 0.0, 0.0, 0.0, 0.0, 0.001], np.array([0.009, 0, 0, 0, 0, 0.009]))
+    assert delta.tolist() == [0.001, 0.0, 0.0, 0.0, 0.0, 0.001]
+    assert not is_clamped
+
+
 def test_too_fast_a_translation_keeps_its_direction_and_the_rotation_its_value() -> None:
     delta, is_clamped = clamp(LIMITS, [0.3, 0.4, 0.0, 0.0, 0.1, 0.0])
     np.testing.assert_allclose(delta, [0.06, 0.08, 0.0, 0.0, 0.1, 0.0])
@@ -72,7 +79,8 @@ def test_towards_the_end_of_a_chunk_its_share_of_the_tick_limits_the_speed() -> 
 
 
 @pytest.mark.parametrize(
-    ("distance", "steps"), [(6.0, [3, 2, 1]), (1.0, [1]), (0.4, [0.4]), (10.0, [4, 3, 2, 1]), (2.0, [1.5, 0.5])]
+    ("distance", "steps"),
+    [(6.0, [3, 2, 1]), (1.0, [1]), (0.4, [0.4]), (0.9, [0.9]), (10.0, [4, 3, 2, 1]), (2.0, [1.5, 0.5])],
 )
 def test_braking_steps_come_to_rest_exactly_at_the_distance(distance: float, steps: list[float]) -> None:
     taken, left = [], distance
@@ -117,6 +125,18 @@ def test_a_row_beyond_float32s_square_root_is_shortened_as_well() -> None:
     np.testing.assert_allclose(short.actions[0, :3], 0.1 / np.sqrt(3), rtol=1e-6)
 
 
+def test_a_row_exactly_as_long_as_the_limit_is_not_too_long() -> None:
+    chunk = make_chunk(0, x0_m=0.25, slope_m=0.0)
+    same, count = StepLimits(max_step_m=0.25, max_step_rad=1.0, max_clamped_fraction=1.0).clamp(chunk)
+    assert same is chunk
+    assert count == 0
+
+
+def test_a_fraction_of_more_than_all_rows_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"^max_clamped_fraction: expected 0 to 1, got 1\.5$"):
+        StepLimits(max_step_m=0.1, max_step_rad=1.0, max_clamped_fraction=1.5)
+
+
 @pytest.mark.parametrize("name", ["max_step_m", "max_step_rad", "max_clamped_fraction"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
 def test_step_limits_that_no_robot_has_are_refused(name: str, value: float) -> None:
@@ -156,6 +176,21 @@ def test_walls_stand_in_the_base_frame_wherever_the_tool_points() -> None:
     assert in_box([0.5, -0.5, 0.0], turned, is_in_tool_frame=True) == [0.5, -0.1, 0.0]
 
 
+def test_walls_stop_a_motion_along_them_wherever_the_tool_points() -> None:
+    """Deltas of the base frame are not turned with the tool."""
+    turned = pose(0.9, 0.0, 1.0, (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)))
+    assert in_box([0.5, -0.5, 0.0], turned) == [0.1, -0.5, 0.0]
+
+
+def test_in_a_corner_three_walls_together_brake_no_harder_than_the_arm_may() -> None:
+    """sqrt(3) m/s^2 are 1 m/s^2 for each wall, 1 cm of change a tick: 6 cm away, the last steps are 3, 2 and 1 cm."""
+    corner = Workspace(least_m=np.zeros(3), most_m=np.full(3, 1.0))
+    wanted = np.array([0.5, -0.5, 0.5, 0.0, 0.0, 0.0])
+    delta, is_at_wall = corner.clamp(wanted, pose(0.94, 0.06, 0.94), np.sqrt(3), TICK_S, is_in_tool_frame=False)
+    np.testing.assert_allclose(delta, [0.03, -0.03, 0.03, 0, 0, 0])
+    assert is_at_wall
+
+
 def test_towards_a_wall_the_arm_slows_down_as_hard_as_it_may() -> None:
     at, previous, acceleration = pose(-0.2, 0.0, 1.0), 0.1, 1.0
     for _ in range(200):
@@ -166,6 +201,7 @@ def test_towards_a_wall_the_arm_slows_down_as_hard_as_it_may() -> None:
     assert at.position_m[0] <= 1.0 + 1e-12
 
 
-def test_a_box_without_an_inside_is_refused() -> None:
-    with pytest.raises(ContractError, match="workspace_max_m: expected more than workspace_min_m"):
-        Workspace(least_m=np.zeros(3), most_m=np.array([1.0, np.nan, 1.0]))
+@pytest.mark.parametrize("most_m", [0.0, -1.0, np.nan])
+def test_a_box_without_an_inside_is_refused(most_m: float) -> None:
+    with pytest.raises(ContractError, match=r"^workspace_max_m: expected more than workspace_min_m"):
+        Workspace(least_m=np.zeros(3), most_m=np.array([1.0, most_m, 1.0]))

@@ -16,6 +16,23 @@ def gate() -> LockstepGate:
     return gate
 
 
+def test_a_gate_that_was_told_nothing_waits_and_then_answers_with_a_stop() -> None:
+    gate = LockstepGate(CONFIG)
+    assert gate.clock(START, steady_ns=0) is None
+    answer = gate.poll(steady_ns=CONFIG.chunk_timeout_ns)
+    assert answer is not None
+    assert (answer.stamp_ns, answer.command.is_stop) == (START, True)
+
+
+@pytest.mark.parametrize(("stamp_ns", "is_moving"), [(0, False), (1, True)])
+def test_a_chunk_without_a_stamp_never_runs(gate: LockstepGate, stamp_ns: int, is_moving: bool) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(stamp_ns),)))
+    gate.clock(stamp_ns, 0)
+    answer = gate.poll(CONFIG.chunk_timeout_ns) or gate.clock(stamp_ns, 0)
+    assert answer is not None
+    assert answer.command.is_stop is not is_moving
+
+
 def test_the_tick_waits_for_its_chunk_and_is_answered_as_soon_as_it_comes(gate: LockstepGate) -> None:
     assert gate.clock(START, steady_ns=0) is None
     assert gate.poll(steady_ns=CONFIG.chunk_timeout_ns - 1) is None
@@ -38,6 +55,16 @@ def test_a_chunk_that_overtakes_its_clock_message_waits_for_it(gate: LockstepGat
     answer = gate.clock(START, 0)
     assert answer is not None
     assert not answer.command.is_stop
+    assert gate.state.counts == {}  # it was not shown to the gate before
+
+
+def test_of_two_chunks_of_the_same_observation_that_overtake_their_clock_message_the_first_one_runs(
+    gate: LockstepGate,
+) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START), make_chunk(START, x0_m=0.5))))
+    answer = gate.clock(START, 0)
+    assert answer is not None
+    assert answer.command.delta[0] == pytest.approx(0.01)
 
 
 def test_a_repeated_clock_message_gets_the_same_answer_and_executes_nothing(gate: LockstepGate) -> None:
@@ -113,16 +140,28 @@ def test_after_a_reset_of_the_simulator_only_chunks_of_its_new_time_run(gate: Lo
     assert gate.clock(START + 6000 * MS, 0) is None
 
 
-def test_a_motion_that_was_answered_is_not_sent_again_after_a_stop(gate: LockstepGate) -> None:
+def test_a_reset_while_a_tick_of_the_last_reset_waits_is_one_more(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START + 5000 * MS),)))
+    gate.clock(START + 5000 * MS, 0)
+    gate.clock(START, 0)
+    gate.clock(START + PERIOD_NS, 0)
+    epoch = gate.state.epoch
+    assert gate.clock(START, 0) is None
+    assert gate.state.epoch == epoch + 1
+
+
+@pytest.mark.parametrize("stop", [Inbox(emergency_stop=True), Inbox(instruction="something else")])
+def test_a_motion_that_was_answered_is_not_sent_again_after_a_stop(gate: LockstepGate, stop: Inbox) -> None:
     gate.receive(Inbox(chunks=(make_chunk(START),)))
     moved = gate.clock(START, 0)
     assert moved is not None
     assert not moved.command.is_stop
-    gate.receive(Inbox(emergency_stop=True))
+    gate.receive(stop)
     again = gate.clock(START, 0)
     assert again is not None
     assert again.stamp_ns == START
     assert again.command.is_stop
+    assert again.command.gripper == moved.command.gripper
 
 
 def test_a_tick_that_awaits_a_chunk_is_not_answered_with_the_rows_in_hand(gate: LockstepGate) -> None:

@@ -10,7 +10,7 @@ from vla_ros.action import ActionChunk
 from vla_ros.control.chunk_scheduler import LateSteps
 from vla_ros.control.gate_config import GateConfig
 from vla_ros.control.gate_state import GateState, Inbox, Mode
-from vla_ros.control.safety_gate import receive, restarted, step
+from vla_ros.control.safety_gate import advance, has_due_row, receive, restarted, step
 
 START = 1000 * MS
 
@@ -55,9 +55,10 @@ def test_leaving_hold_needs_an_observation_newer_than_the_hold() -> None:
     state, command = step(CONFIG, state, hold_ns + PERIOD_NS, Inbox(chunks=(make_chunk(hold_ns - 1),)))
     assert state.mode is Mode.HOLD
     assert command.is_stop
+    assert state.counts == {"dropped: older than the last stop": 1}
     now_ns = hold_ns + 2 * PERIOD_NS
     state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
-    assert state.mode is Mode.RUN
+    assert state.text == "RUN"
     assert not command.is_stop
 
 
@@ -95,14 +96,16 @@ def test_an_instruction_that_is_refused_holds_the_arm_and_says_why(text: str) ->
 def test_an_emergency_stop_is_latched_until_it_is_released_and_reset() -> None:
     state, now_ns = make_running(START), START + PERIOD_NS
     state, command = step(CONFIG, state, now_ns, Inbox(emergency_stop=True))
-    assert (state.mode, command.is_stop) == (Mode.FAULT, True)
+    assert (state.text, command.is_stop) == ("FAULT: emergency stop; release it, then call ~/reset", True)
     for inbox in (Inbox(reset=True), Inbox(emergency_stop=False), Inbox(instruction="other"), Inbox(timed_out=True)):
         now_ns += PERIOD_NS
         state, command = step(CONFIG, state, now_ns, dataclasses.replace(inbox, chunks=(make_chunk(now_ns),)))
         assert (state.mode, command.is_stop) == (Mode.FAULT, True)
-    now_ns += PERIOD_NS
+    assert state.counts == {"dropped: in FAULT": 4}
+    now_ns, epoch = now_ns + PERIOD_NS, state.epoch
     state, command = step(CONFIG, state, now_ns, Inbox(reset=True))
-    assert (state.mode, command.is_stop) == (Mode.ARMED, True)
+    assert (state.text, command.is_stop) == ("ARMED: reset by the operator, waiting for an instruction", True)
+    assert state.epoch == epoch + 1
     state, _ = step(CONFIG, state, now_ns, Inbox(instruction="other", policy_instruction="other"))
     now_ns += PERIOD_NS
     state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
@@ -115,7 +118,7 @@ def test_an_emergency_stop_is_latched_until_it_is_released_and_reset() -> None:
         (make_chunk(START + PERIOD_NS, frame_id="world"), "frame_id: expected 'base', got 'world'"),
         (dataclasses.replace(make_chunk(START + PERIOD_NS), period_ns=50 * MS), "expected steps of 0.1 s, got 0.05 s"),
         (make_chunk(START + PERIOD_NS + 51 * MS), "expected <= 0.05 s ahead, got 0.051 s"),
-        (make_chunk(2**62), "expected <= 0.05 s ahead"),
+        (make_chunk(2**62), "expected <= 0.05 s ahead, got 4611686017.327 s"),
     ],
 )
 def test_a_chunk_that_does_not_fit_is_refused_whole_and_the_former_one_runs_on(chunk: ActionChunk, reason: str) -> None:
@@ -123,6 +126,27 @@ def test_a_chunk_that_does_not_fit_is_refused_whole_and_the_former_one_runs_on(c
     assert reason in state.last_refusal
     assert state.counts == {"refused": 1}
     assert command.delta[0] == pytest.approx(0.02)
+
+
+def test_a_chunk_that_could_not_be_read_is_counted_with_its_reason_until_one_is_admitted() -> None:
+    inbox = Inbox(refused=("chunk: points: expected 7 positions, got 3",))
+    state, command = step(CONFIG, make_running(START), START + PERIOD_NS, inbox)
+    assert command.delta[0] == pytest.approx(0.02)
+    assert state.last_refusal == "chunk: points: expected 7 positions, got 3"
+    assert state.counts == {"refused": 1}
+    starved, _ = step(CONFIG, state, START + 5 * PERIOD_NS, Inbox())
+    assert starved.text == "HOLD: no chunk for 0.40 s; last refusal: chunk: points: expected 7 positions, got 3"
+    now_ns = START + 2 * PERIOD_NS
+    state, _ = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert state.last_refusal == ""
+    starved, _ = step(CONFIG, state, now_ns + 4 * PERIOD_NS, Inbox())
+    assert starved.text == "HOLD: no chunk for 0.40 s"
+
+
+def test_a_chunk_exactly_as_far_ahead_as_clocks_may_be_is_admitted() -> None:
+    state, _ = step(CONFIG, make_running(START), START, Inbox(chunks=(make_chunk(START + 50 * MS),)))
+    assert state.schedule.chunk is not None
+    assert state.schedule.chunk.stamp_ns == START + 50 * MS
 
 
 def test_a_chunk_out_of_order_or_given_twice_moves_nothing_twice() -> None:
@@ -144,7 +168,32 @@ def test_the_newest_chunk_replaces_the_one_in_execution() -> None:
 def test_a_clock_that_goes_back_is_a_hold() -> None:
     state, command = step(CONFIG, make_running(START), START - 3600 * 10**9, Inbox())
     assert (state.mode, command.is_stop) == (Mode.HOLD, True)
-    assert "the clock went back by 3600.000 s" in state.reason
+    assert state.reason == "the clock went back by 3600.000 s"
+
+
+def test_a_clock_set_to_another_century_says_by_how_much() -> None:
+    century_ns = 3_155_760_000 * 10**9
+    state, _ = step(CONFIG, make_running(century_ns + START), START, Inbox())
+    assert state.reason == "the clock went back by 3155760000.000 s"
+    state, _ = step(CONFIG, make_running(START), century_ns + START, Inbox())
+    assert state.reason == "no chunk for 3155760000.00 s"
+
+
+def test_a_clock_goes_back_once_however_many_messages_come_before_the_next_tick() -> None:
+    state, now_ns = make_running(START), START - 3600 * 10**9
+    state = receive(CONFIG, state, now_ns, Inbox())
+    assert receive(CONFIG, state, now_ns + MS, Inbox()).epoch == state.epoch
+
+
+def test_holds_from_before_a_clock_went_back_count_no_more() -> None:
+    config = dataclasses.replace(CONFIG, hold=dataclasses.replace(CONFIG.hold, max_per_minute=1))
+    now_ns = START + 10 * PERIOD_NS
+    state, _ = step(config, make_running(START), now_ns, Inbox())
+    now_ns += PERIOD_NS
+    state, _ = step(config, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert state.mode is Mode.RUN
+    state, _ = step(config, state, now_ns - 3600 * 10**9, Inbox())
+    assert state.mode is Mode.HOLD
 
 
 def test_a_frozen_clock_repeats_nothing() -> None:
@@ -156,8 +205,16 @@ def test_a_command_beyond_the_speed_limit_is_shortened_and_counted() -> None:
     limits = make_motion(linear=0.05)
     config = dataclasses.replace(CONFIG, chunk_timeout_ns=1, motion=limits)
     state, command = step(config, make_running(START), START + PERIOD_NS, Inbox())
-    assert command.delta[0] == pytest.approx(0.005)
+    assert command.delta[0] == pytest.approx(0.005, rel=1e-12)
     assert state.counts == {"clamped": 1}
+
+
+def test_in_fault_nothing_moves_whatever_is_scheduled() -> None:
+    """No message leads here; it is held twice."""
+    state = dataclasses.replace(make_running(START), mode=Mode.FAULT)
+    _, command = advance(CONFIG, state, START + PERIOD_NS)
+    assert command.is_stop
+    assert not has_due_row(CONFIG, state, START + PERIOD_NS)
 
 
 def test_after_a_reset_only_a_new_instruction_lets_the_arm_move() -> None:
@@ -182,6 +239,7 @@ def test_a_chunk_made_for_another_instruction_never_runs() -> None:
         now_ns += PERIOD_NS
         state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
         assert command.is_stop
+    assert state.counts == {"dropped: policy_node has another instruction": 5}
     late = make_chunk(now_ns)  # still on its way when the policy says that it has the new one
     now_ns += PERIOD_NS
     state, command = step(CONFIG, state, now_ns, Inbox(policy_instruction="something else", chunks=(late,)))
@@ -307,11 +365,13 @@ def test_at_a_chunks_end_no_more_is_made_up_for_than_its_time_allows() -> None:
     assert command.delta[0] * 100 == pytest.approx(0.5)
 
 
-def test_a_camera_whose_clock_is_ahead_carries_no_chunk_across_a_stop() -> None:
+@pytest.mark.parametrize("ahead_ms", [40, 50])
+def test_a_camera_whose_clock_is_ahead_carries_no_chunk_across_a_stop(ahead_ms: int) -> None:
     state, _ = step(CONFIG, GateState(), START - 1, Inbox(instruction="go", policy_instruction="go"))
-    ahead = make_chunk(START + 40 * MS)
+    ahead = make_chunk(START + ahead_ms * MS)
     state, _ = step(CONFIG, state, START, Inbox(chunks=(ahead,)))
-    state, _ = step(CONFIG, state, START + MS, Inbox(emergency_stop=True))
+    assert state.schedule.chunk is ahead
+    state, _ = step(CONFIG, state, START, Inbox(emergency_stop=True))
     state, _ = step(CONFIG, state, START + 2 * MS, Inbox(emergency_stop=False))
     state, _ = step(CONFIG, state, START + 3 * MS, Inbox(reset=True))
     state, _ = step(CONFIG, state, START + 4 * MS, Inbox(instruction="go"))
@@ -332,8 +392,31 @@ def test_a_simulator_that_was_reset_by_a_moment_runs_on() -> None:
     state, _ = step(CONFIG, GateState(), START - MS, Inbox(instruction="go", policy_instruction="go"))
     state, _ = step(CONFIG, state, START, Inbox(chunks=(make_chunk(START),)))
     now_ns = START - 20 * MS
-    _, command = step(CONFIG, restarted(state, now_ns), now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    state = restarted(state, now_ns)
+    assert state.text == "ARMED: the simulator was reset"
+    unmoved, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns - 1),)))
+    assert command.is_stop
+    assert unmoved.counts == {"dropped: older than the last stop": 1}
+    _, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
     assert command.delta[0] * 100 == pytest.approx(1)
+
+
+def test_the_arm_of_a_simulator_that_was_reset_stands_still_and_was_never_held() -> None:
+    """1 cm of change a tick: from a stand, 1 cm at most."""
+    hold = dataclasses.replace(CONFIG.hold, max_per_minute=1, stop_ticks=4)
+    config = dataclasses.replace(CONFIG, motion=make_motion(linear_acceleration=1.0), hold=hold)
+    state, now_ns = make_running(START), START
+    for _ in range(10):
+        now_ns += PERIOD_NS
+        state, _ = step(config, state, now_ns, Inbox())
+    assert state.mode is Mode.HOLD
+    now_ns += PERIOD_NS
+    state, _ = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns, x0_m=0.05),)))
+    now_ns = START
+    state, command = step(config, restarted(state, now_ns), now_ns, Inbox(chunks=(make_chunk(now_ns, x0_m=0.05),)))
+    assert command.delta[0] * 100 == pytest.approx(1)
+    state, _ = step(config, state, now_ns + 10 * PERIOD_NS, Inbox())
+    assert state.mode is Mode.HOLD
 
 
 def test_the_ledger_reaches_as_far_back_as_an_image_may() -> None:
@@ -344,3 +427,12 @@ def test_the_ledger_reaches_as_far_back_as_an_image_may() -> None:
         state, _ = step(CONFIG, state, START + tick * PERIOD_NS, former)
     _, command = step(CONFIG, state, START + 390 * MS, Inbox(chunks=(make_chunk(START),)))
     assert command.delta[0] * 100 == pytest.approx(8, abs=1e-4)
+
+
+def test_the_ledger_grows_no_longer_than_it_may_be_asked() -> None:
+    """Four rows are executed, and an image is at most as old; one tick more at either end."""
+    state, _ = step(CONFIG, GateState(), START - PERIOD_NS, Inbox(instruction="go", policy_instruction="go"))
+    for tick in range(20):
+        now_ns = START + tick * PERIOD_NS
+        state, _ = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
+    assert [(now_ns - tick_ns) // PERIOD_NS for tick_ns, _ in state.ledger.entries] == [5, 4, 3, 2, 1, 0]

@@ -53,6 +53,34 @@ def test_the_gripper_is_the_mean_of_the_openings_in_the_middle_of_the_period() -
     assert ensemble(predicted(100, 1), (predicted(0, 1),), 0.0).actions[:, 6].tolist() == [0.5, 0.5, 0.5, 0.0]
 
 
+@pytest.mark.parametrize(("late_ms", "gripper"), [(0, 1.0), (40, 1.0), (50, 0.0), (60, 0.0)])
+def test_between_rows_the_gripper_is_that_of_the_row_in_the_middle_of_the_period(late_ms: int, gripper: float) -> None:
+    """Open in row 0, closed in row 1, which begins at 100 ms."""
+    action = predicted(0, 1).during(late_ms * MS)
+    assert action is not None
+    assert action[6] == gripper
+
+
+def test_means_are_taken_in_double_precision() -> None:
+    prediction = predicted(0, 1, 1)
+    row, following = prediction.chunk.actions[:2, 0].astype(float)
+    for late_ms, expected in ((0, row), (30, 0.7 * row + 0.3 * following)):
+        action = prediction.during(late_ms * MS)
+        assert action is not None
+        assert action.dtype == np.float64
+        assert action[0] == expected
+
+
+def test_a_mean_of_openings_is_an_opening() -> None:
+    """Whatever the weights, no rounding leads beyond 1."""
+    former = [predicted(start_ms, 1, rows=20) for start_ms in (0, 13, 50, 77, 101)]
+    for prediction in former:
+        prediction.chunk.actions[:, 6] = 1.0
+    newest = former.pop()
+    for coeff in np.linspace(-1, 1, 50):
+        assert ensemble(newest, tuple(former), coeff).actions[:, 6].tolist() == [1.0] * 20
+
+
 def test_a_chunk_that_starts_later_has_no_say() -> None:
     late = predicted(100, 9)
     assert late.during(0) is None

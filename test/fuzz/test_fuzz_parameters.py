@@ -1,5 +1,6 @@
 """Damaged YAML and parameters: each is refused in one line that names its place, or means something sound."""
 
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def check_sound(values: Any) -> None:
     if not isinstance(values, GateParameters):
         return
     gate = values.gate_config
-    assert all(np.isfinite(limit) and limit > 0 for limit in (*gate.motion.speeds, *gate.motion.accelerations))
+    assert all(np.isfinite(limit) and limit > 0 for limit in dataclasses.astuple(gate.motion))
     assert 0 < gate.chunk_timeout_ns < 10**12
     assert gate.executed_rows(8) in range(1, 9)
     assert gate.ticks_per_row * gate.tick_ns == pytest.approx(gate.action_space.period_ns, rel=1e-6)

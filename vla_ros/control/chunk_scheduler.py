@@ -126,6 +126,6 @@ class Schedule:
         total, period_ns = NONE, chunk.period_ns
         for row in range(from_ns // period_ns, -(-until_ns // period_ns)):
             part_ns = min(until_ns, (row + 1) * period_ns) - max(from_ns, row * period_ns)
-            step = chunk.actions[row, :ARM_DIM].astype(np.float64) * (part_ns / period_ns)
+            step = np.asarray(chunk.actions[row, :ARM_DIM], np.float64) * (part_ns / period_ns)
             total = compose(total, step, chunk.rotation)
         return total

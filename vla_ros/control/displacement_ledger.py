@@ -36,9 +36,8 @@ class DisplacementLedger:
         """What was commanded for after `instant_ns`; of a tick of `length_ns` that it is in, the part behind it."""
         total = NONE
         for tick_ns, delta in self.entries:
-            part = min((tick_ns + length_ns - instant_ns) / length_ns, 1.0)
-            if part > 0:
-                total = compose(total, part * delta, rotation)
+            part = min(max((tick_ns + length_ns - instant_ns) / length_ns, 0.0), 1.0)
+            total = compose(total, part * delta, rotation)
         return total
 
     def idle_ns(self, instant_ns: int, now_ns: int, length_ns: int) -> int:

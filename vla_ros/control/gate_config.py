@@ -100,6 +100,11 @@ class GateConfig:
         """From one command to the next [ns]."""
         return round(self.action_space.period_ns / self.ticks_per_row)
 
+    @property
+    def tick_s(self) -> float:
+        """The same [s]."""
+        return self.tick_ns / 1e9
+
     def executed_rows(self, chunk_size: int) -> int:
         """Rows that are executed of a chunk with so many."""
         return executed_rows(self.execution_horizon, chunk_size)

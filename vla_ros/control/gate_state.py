@@ -13,6 +13,8 @@ from vla_ros.control.pose import Pose
 from vla_ros.control.temporal_ensemble import Prediction
 
 NO_INSTRUCTION = "waiting for an instruction"
+NEVER_NS = -1
+"""Before any time [ns]."""
 
 
 class Mode(Enum):
@@ -126,9 +128,9 @@ class GateState:
     mode: Mode = Mode.ARMED
     reason: str = NO_INSTRUCTION
     epoch: int = 0
-    newer_than_ns: int = -1
-    now_ns: int = -1
-    last_row_ns: int = -1
+    newer_than_ns: int = NEVER_NS
+    now_ns: int = NEVER_NS
+    last_row_ns: int = NEVER_NS
     instruction: str | None = None
     policy_instruction: str | None = None
     is_emergency: bool = False
@@ -142,7 +144,7 @@ class GateState:
     gripper: float | None = None
     gripper_votes: int = 0
     pose: Pose | None = None
-    pose_ns: int = -1
+    pose_ns: int = NEVER_NS
     holds_ns: tuple[int, ...] = ()
     recovering_ns: tuple[int, int] | None = None
     counts: Mapping[str, int] = field(default_factory=dict)

@@ -11,8 +11,8 @@ from vla_ros.control.displacement import Displacement
 from vla_ros.control.pose import Pose
 from vla_ros.errors import ContractError
 
-PARTS = (slice(0, 3), slice(3, ARM_DIM))
-"""Translation and rotation of a displacement; each is limited on its own."""
+TRANSLATION, ROTATION = slice(0, 3), slice(3, ARM_DIM)
+"""The parts of a displacement; each is limited on its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +35,12 @@ class MotionLimits:
         _check_positive(self, *(item.name for item in dataclasses.fields(self)))
 
     @property
-    def speeds(self) -> tuple[float, float]:
-        """Of translation and rotation [m/s, rad/s]."""
-        return self.max_linear_speed_m_s, self.max_angular_speed_rad_s
-
-    @property
-    def accelerations(self) -> tuple[float, float]:
-        """Of translation and rotation [m/s^2, rad/s^2]."""
-        return self.max_linear_acceleration_m_s2, self.max_angular_acceleration_rad_s2
+    def parts(self) -> tuple[tuple[slice, float, float], ...]:
+        """Translation and rotation, each with its greatest speed and acceleration."""
+        return (
+            (TRANSLATION, self.max_linear_speed_m_s, self.max_linear_acceleration_m_s2),
+            (ROTATION, self.max_angular_speed_rad_s, self.max_angular_acceleration_rad_s2),
+        )
 
     def catching_up(self, owed: Displacement, tick_s: float) -> Displacement:
         """How much of what is owed may be made up for in one tick: as fast as it can still stop from in time.
@@ -52,7 +50,7 @@ class MotionLimits:
         if not owed.any():
             return owed
         part = owed.copy()
-        for at, acceleration in zip(PARTS, self.accelerations, strict=True):
+        for at, _, acceleration in self.parts:
             part[at] *= _scale(part[at], braking_step(float(np.linalg.norm(part[at])), acceleration * tick_s**2))
         return part
 
@@ -76,7 +74,7 @@ class MotionLimits:
         if not np.isfinite(delta).all():
             raise ContractError(f"delta: expected finite numbers, got {delta.tolist()}")
         limited = delta.copy()
-        for at, speed, acceleration in zip(PARTS, self.speeds, self.accelerations, strict=True):
+        for at, speed, acceleration in self.parts:
             limited[at] *= _scale(delta[at], speed * lasts_s)
             change = limited[at] - previous[at]
             scale = _scale(change, acceleration * tick_s**2)
@@ -109,10 +107,10 @@ class StepLimits:
     def clamp(self, chunk: ActionChunk) -> tuple[ActionChunk, int]:
         """The chunk with its long rows shortened, and how many these were."""
         actions, is_long = chunk.actions.copy(), np.zeros(len(chunk), bool)
-        for at, limit in zip(PARTS, (self.max_step_m, self.max_step_rad), strict=True):
-            norms = np.linalg.norm(actions[:, at].astype(np.float64), axis=1)  # float32 would overflow
+        for at, limit in ((TRANSLATION, self.max_step_m), (ROTATION, self.max_step_rad)):
+            norms = np.linalg.norm(np.asarray(actions[:, at], np.float64), axis=1)  # float32 would overflow
             long = norms > limit
-            actions[long, at] *= (limit / norms[long, None]).astype(np.float32)
+            actions[long, at] *= limit / norms[long, None]
             is_long |= long
         count = int(is_long.sum())
         return (dataclasses.replace(chunk, actions=actions), count) if count else (chunk, 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from vla_ros.action import ActionChunk, Command
 from vla_ros.control import safety_gate
 from vla_ros.control.gate_config import GateConfig
-from vla_ros.control.gate_state import GateState, Inbox, Mode
+from vla_ros.control.gate_state import NEVER_NS, GateState, Inbox, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,23 @@ class Answer:
 
     stamp_ns: int
     command: Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A tick that is not answered yet.
+
+    Attributes:
+        stamp_ns: of the tick [ns].
+        until_ns: steady time at which to give up [ns].
+        awaited_ns: stamp of the chunk that it waits for; 0: none, None: any with a row that is due [ns].
+        refusals: how many chunks had been refused when it began.
+    """
+
+    stamp_ns: int
+    until_ns: int
+    awaited_ns: int | None
+    refusals: int
 
 
 class LockstepGate:
@@ -30,11 +47,9 @@ class LockstepGate:
         self._config = config
         self.state = GateState()
         self._early: ActionChunk | None = None
-        self._waiting: tuple[int, int] | None = None  # tick's stamp, steady time at which to give up
-        self._awaited_ns: int | None = None
-        self._newest_ns = -1  # stamp of the newest chunk that was dealt with, be it admitted or not
+        self._waiting: Wait | None = None
+        self._newest_ns = NEVER_NS  # stamp of the newest chunk that was dealt with, be it admitted or not
         self._answered: Answer | None = None
-        self._refusals = 0
 
     def clock(self, stamp_ns: int, steady_ns: int, awaited_ns: int | None = None) -> Answer | None:
         """Begin the tick at `stamp_ns`; a repeated one gets the same answer again and moves nothing.
@@ -47,24 +62,23 @@ class LockstepGate:
         """
         if self._answered is not None and stamp_ns == self._answered.stamp_ns:
             return self._answered
-        if self._waiting is not None and stamp_ns == self._waiting[0]:
+        if self._waiting is not None and stamp_ns == self._waiting.stamp_ns:
             return None
-        if stamp_ns < self.state.now_ns:
-            self._early, self._newest_ns = None, -1
+        if stamp_ns <= self.state.now_ns:
+            self._early, self._newest_ns = None, NEVER_NS
             self.state = safety_gate.restarted(self.state, stamp_ns)
         inbox = Inbox()
         if self._early is not None and self._early.stamp_ns <= stamp_ns:
             inbox, self._early = Inbox(chunks=(self._early,)), None
             self._newest_ns = max(self._newest_ns, inbox.chunks[0].stamp_ns)
-        self._awaited_ns = awaited_ns
-        self._refusals = self._refused()
-        self._waiting = (stamp_ns, steady_ns + self._config.chunk_timeout_ns)
+        until_ns = steady_ns + self._config.chunk_timeout_ns
+        self._waiting = Wait(stamp_ns=stamp_ns, until_ns=until_ns, awaited_ns=awaited_ns, refusals=self._refused())
         self.state = safety_gate.receive(self._config, self.state, stamp_ns, inbox)
         return self._answer()
 
     def receive(self, inbox: Inbox) -> Answer | None:
         """Take in messages; a chunk ahead of the clock waits for the clock."""
-        now_ns = self._waiting[0] if self._waiting is not None else max(self.state.now_ns, 0)
+        now_ns = self._waiting.stamp_ns if self._waiting is not None else max(self.state.now_ns, 0)
         chunks = []
         for chunk in inbox.chunks:
             if chunk.stamp_ns <= now_ns:
@@ -84,38 +98,38 @@ class LockstepGate:
 
     def poll(self, steady_ns: int) -> Answer | None:
         """Give the wait up once it lasted chunk_timeout."""
-        if self._waiting is None or steady_ns < self._waiting[1]:
+        if self._waiting is None or steady_ns < self._waiting.until_ns:
             return None
         return self._hold()
 
     def _answer(self) -> Answer | None:
         if self._waiting is None:
             return None
-        is_refused = self._refused() > self._refusals
+        is_refused = self._refused() > self._waiting.refusals
         is_stopped = self.state.mode is Mode.HOLD and self.state.instruction is None
-        if self._is_ready(self._waiting[0]):
+        if self._is_ready(self._waiting):
             return self._tick()
         if self.state.mode is Mode.FAULT or is_stopped:
             return self._tick()
         # the same image would give the same chunk again: waiting on would only hide the reason
         return self._hold() if is_refused else None
 
-    def _is_ready(self, stamp_ns: int) -> bool:
-        if self._awaited_ns is None:
-            return safety_gate.has_due_row(self._config, self.state, stamp_ns)
-        return self._newest_ns >= self._awaited_ns or not self._awaited_ns
+    def _is_ready(self, wait: Wait) -> bool:
+        if wait.awaited_ns is None:
+            return safety_gate.has_due_row(self._config, self.state, wait.stamp_ns)
+        return self._newest_ns >= wait.awaited_ns or not wait.awaited_ns
 
     def _refused(self) -> int:
         return self.state.counts.get("refused", 0)
 
     def _hold(self) -> Answer:
         assert self._waiting is not None
-        self.state = safety_gate.receive(self._config, self.state, self._waiting[0], Inbox(timed_out=True))
+        self.state = safety_gate.receive(self._config, self.state, self._waiting.stamp_ns, Inbox(timed_out=True))
         return self._tick()
 
     def _tick(self) -> Answer:
         assert self._waiting is not None
-        stamp_ns, self._waiting = self._waiting[0], None
+        stamp_ns, self._waiting = self._waiting.stamp_ns, None
         self.state, command = safety_gate.advance(self._config, self.state, stamp_ns)
         self._answered = Answer(stamp_ns=stamp_ns, command=command)
         return self._answered

@@ -1,5 +1,6 @@
 """Where the end effector is, or is to be, in the robot's base frame."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class Pose:
             if value.shape != (size,) or not np.isfinite(value).all():
                 raise ContractError(f"pose: {name}: expected {size} finite numbers, got {value.tolist()}")
         length = float(np.linalg.norm(self.quaternion_xyzw))
-        if abs(length - 1) > UNIT_TOLERANCE:
+        if not math.isclose(length, 1.0, abs_tol=UNIT_TOLERANCE):
             raise ContractError(f"pose: quaternion_xyzw: expected a length of 1, got {length:.3f}")
 
     def in_base(self, delta: Displacement, *, is_in_tool_frame: bool) -> Displacement:
@@ -45,7 +46,7 @@ class Pose:
 
     def in_tool(self, vector_m: NDArray[np.float64]) -> NDArray[np.float64]:
         """A vector [3] of the base frame, along the axes of the end effector."""
-        inverse = self.quaternion_xyzw * np.array([-1.0, -1.0, -1.0, 1.0])
+        inverse = np.concatenate([-self.quaternion_xyzw[:3], self.quaternion_xyzw[3:]])
         return rotate(inverse, vector_m)
 
     def moved(self, delta: Displacement, rotation: Rotation, *, is_in_tool_frame: bool) -> "Pose":

@@ -11,7 +11,7 @@ from vla_ros.control.chunk_scheduler import Due, Schedule
 from vla_ros.control.displacement import NONE, Displacement
 from vla_ros.control.displacement_ledger import DisplacementLedger
 from vla_ros.control.gate_config import GateConfig
-from vla_ros.control.gate_state import NO_INSTRUCTION, GateState, Inbox, Mode
+from vla_ros.control.gate_state import NEVER_NS, NO_INSTRUCTION, GateState, Inbox, Mode
 from vla_ros.control.gripper import voted
 from vla_ros.control.pose import Pose
 from vla_ros.control.stops import forgotten, held, stopped
@@ -40,7 +40,7 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
     if inbox.blocked is not None:
         state = replace(state, blocked=inbox.blocked)
     if inbox.instruction is not None:
-        state = _instruct(config, state, now_ns, inbox.instruction)
+        state = _instruct(state, now_ns, inbox.instruction)
     if inbox.policy_instruction is not None and inbox.policy_instruction != state.policy_instruction:
         # what is in execution or still on its way was made for the former instruction
         state = replace(forgotten(state, now_ns), policy_instruction=inbox.policy_instruction)
@@ -56,7 +56,7 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
 
 def restarted(state: GateState, now_ns: int) -> GateState:
     """The state after a simulator was reset to an earlier time: nothing from before runs; a FAULT stays."""
-    state = replace(state, now_ns=now_ns, newer_than_ns=-1, ledger=DisplacementLedger(), schedule=Schedule())
+    state = replace(state, now_ns=now_ns, newer_than_ns=NEVER_NS, ledger=DisplacementLedger(), schedule=Schedule())
     state = replace(state, holds_ns=(), last_delta=NONE)
     return stopped(state, now_ns - 1, Mode.ARMED, "the simulator was reset")
 
@@ -88,7 +88,6 @@ def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateStat
         gripper=gripper,
         gripper_votes=votes,
         pose=_moved(config, state.pose, delta),
-        recovering_ns=None,
     )
     for name in limited_by:
         state = state.counted(name)
@@ -105,7 +104,7 @@ def _started(config: GateConfig, state: GateState, now_ns: int) -> GateState:
     if config.overlap == "replace" or schedule.start_ns is None:
         return replace(state, schedule=schedule)
     newest = Prediction(chunk=chunk, start_ns=schedule.start_ns)
-    former = tuple(p for p in state.predictions if p.end_ns > newest.start_ns)
+    former = tuple(p for p in state.predictions if p.last_row_ns >= newest.start_ns)
     averaged = ensemble(newest, former, config.temporal_ensemble_coeff)
     return replace(state, schedule=replace(schedule, chunk=averaged), predictions=(*former, newest))
 
@@ -117,10 +116,9 @@ def _due(config: GateConfig, state: GateState, now_ns: int) -> Due | None:
 
 def _limited(config: GateConfig, state: GateState, due: Due) -> tuple[Displacement, list[str]]:
     """What may be commanded of what is due, and which limits took something off."""
-    tick_s = config.tick_ns / 1e9
-    wanted = due.with_owed(config.motion.catching_up(due.owed, tick_s))
+    wanted = due.with_owed(config.motion.catching_up(due.owed, config.tick_s))
     # at a chunk's end the tick is cut short, and so is what may still be made up for in it
-    delta, is_clamped = config.motion.clamp(wanted, state.last_delta, tick_s, due.lasts_ns / 1e9)
+    delta, is_clamped = config.motion.clamp(wanted, state.last_delta, config.tick_s, due.lasts_ns / 1e9)
     delta, is_at_wall = _within_walls(config, state, delta)
     return delta, ["clamped"] * is_clamped + ["clamped by the workspace"] * is_at_wall
 
@@ -130,9 +128,7 @@ def _within_walls(config: GateConfig, state: GateState, delta: Displacement) -> 
         return delta, False
     assert state.pose is not None  # without one nothing is due: _obstructed
     acceleration, is_in_tool_frame = config.motion.max_linear_acceleration_m_s2, config.pose.is_in_tool_frame
-    return config.workspace.clamp(
-        delta, state.pose, acceleration, config.tick_ns / 1e9, is_in_tool_frame=is_in_tool_frame
-    )
+    return config.workspace.clamp(delta, state.pose, acceleration, config.tick_s, is_in_tool_frame=is_in_tool_frame)
 
 
 def _moved(config: GateConfig, pose: Pose | None, delta: Displacement) -> Pose | None:
@@ -146,10 +142,10 @@ def _rested(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateStat
     """A tick with nothing due: RUN becomes HOLD in time; the arm slows down to a stand."""
     if state.mode is Mode.RUN and now_ns - state.last_row_ns > config.chunk_timeout_ns:
         state = held(config, state, now_ns, _starved(state, now_ns - state.last_row_ns))
-    left = config.hold.stop_ticks - state.stopping_ticks
-    if left <= 1 or not state.last_delta.any() or state.mode in (Mode.ARMED, Mode.FAULT):
+    ticks_left = max(config.hold.stop_ticks - state.stopping_ticks - 1, 0)  # after this one
+    if not ticks_left or not state.last_delta.any() or state.mode in (Mode.ARMED, Mode.FAULT):
         return replace(state, last_delta=NONE), Command.stop(state.gripper)
-    delta, _ = _within_walls(config, state, state.last_delta * ((left - 1) / left))
+    delta, _ = _within_walls(config, state, state.last_delta * (ticks_left / (ticks_left + 1)))
     state = replace(
         state,
         ledger=state.ledger.after(now_ns, delta),
@@ -196,7 +192,7 @@ def _located(config: GateConfig, state: GateState, now_ns: int, pose: Pose) -> G
 
 def _clock_went_back(config: GateConfig, state: GateState, now_ns: int) -> GateState:
     gap_s = (state.now_ns - now_ns) / 1e9
-    state = replace(state, now_ns=now_ns, ledger=DisplacementLedger(), holds_ns=(), recovering_ns=None)
+    state = replace(state, now_ns=now_ns, ledger=DisplacementLedger(), holds_ns=())
     state = replace(state, pose_ns=min(state.pose_ns, now_ns))
     return held(config, state, now_ns, f"the clock went back by {gap_s:.3f} s")
 
@@ -210,8 +206,8 @@ def _reset(state: GateState, now_ns: int) -> GateState:
     if state.mode is not Mode.FAULT or state.is_emergency:
         return state
     # motion after a fault takes the operator's word for what to do, not only the reset
-    state = replace(state, mode=Mode.ARMED, instruction=None, holds_ns=())
-    return stopped(state, now_ns, Mode.ARMED, "reset by the operator, waiting for an instruction")
+    state = replace(forgotten(state, now_ns), epoch=state.epoch + 1, instruction=None, holds_ns=())
+    return replace(state, mode=Mode.ARMED, reason="reset by the operator, waiting for an instruction")
 
 
 def _emergency(state: GateState, now_ns: int, is_pressed: bool) -> GateState:
@@ -221,7 +217,7 @@ def _emergency(state: GateState, now_ns: int, is_pressed: bool) -> GateState:
     return stopped(state, now_ns, Mode.FAULT, "emergency stop; release it, then call ~/reset")
 
 
-def _instruct(config: GateConfig, state: GateState, now_ns: int, text: str) -> GateState:
+def _instruct(state: GateState, now_ns: int, text: str) -> GateState:
     try:
         check_instruction(text)
     except ObservationError as refusal:

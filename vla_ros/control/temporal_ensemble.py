@@ -25,26 +25,24 @@ class Prediction:
     start_ns: int
 
     @property
-    def end_ns(self) -> int:
-        """When its last row is over [ns]."""
-        return self.start_ns + len(self.chunk) * self.chunk.period_ns
+    def last_row_ns(self) -> int:
+        """When its last row is due [ns]."""
+        return self.start_ns + (len(self.chunk) - 1) * self.chunk.period_ns
 
     def during(self, row_ns: int) -> NDArray[np.float64] | None:
         """What it does during the period that begins at `row_ns`, float64 [7], or None: not all of that is its time.
 
         A row's displacement is spread evenly; the gripper is that of the middle of the period.
         """
-        period_ns = self.chunk.period_ns
-        if not self.start_ns <= row_ns <= self.end_ns - period_ns:
+        if not self.start_ns <= row_ns <= self.last_row_ns:
             return None
-        row, late_ns = divmod(row_ns - self.start_ns, period_ns)
-        part = late_ns / period_ns
-        first = self.chunk.actions[row].astype(np.float64)
-        if not part:
-            return first
-        second = self.chunk.actions[row + 1].astype(np.float64)
-        mean = (1 - part) * first + part * second
-        mean[ARM_DIM] = (first if part < 0.5 else second)[ARM_DIM]
+        actions = np.asarray(self.chunk.actions, np.float64)
+        row, late_ns = divmod(row_ns - self.start_ns, self.chunk.period_ns)
+        if not late_ns:
+            return actions[row]
+        part = late_ns / self.chunk.period_ns
+        mean = (1 - part) * actions[row] + part * actions[row + 1]
+        mean[ARM_DIM] = actions[row if part < 0.5 else row + 1, ARM_DIM]
         return mean
 
 
@@ -64,5 +62,4 @@ def ensemble(newest: Prediction, former: tuple[Prediction, ...], coeff: float) -
         ages = np.array([(start_ns - wants[0][0]) / period_ns for start_ns, _ in wants])
         weights = np.exp(-coeff * ages)
         actions[row] = np.average([action for _, action in wants], axis=0, weights=weights)
-    actions[:, ARM_DIM] = np.clip(actions[:, ARM_DIM], 0.0, 1.0)  # float32 may round a mean of ones up
     return replace(newest.chunk, actions=actions)
