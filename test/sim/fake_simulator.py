@@ -10,22 +10,25 @@ from vla_ros.action import ARM_DIM, ActionSpace, Command
 from vla_ros.observation import CameraSpec
 from vla_ros.sim import bridge_node
 from vla_ros.sim.episode import SimConfig
-from vla_ros.sim.simulator import SimTask
+from vla_ros.sim.simulator import SimTask, Subtask
 
 GOAL_M = 0.1
+PARTS = 3
 INSTRUCTIONS = ("go to the right", "go to the left", "")
 
 
 class FakeSimulator:
-    """Success once the arm has gone 0.1 m; `initial_state` sets the brightness of the picture."""
+    """Each of an episode's parts is done once the arm has gone 0.1 m; `initial_state` sets the image's brightness."""
 
-    def __init__(self, size_px: int = 32, frame_id: str = "base", max_steps: int = 40) -> None:
+    def __init__(self, size_px: int = 32, frame_id: str = "base", max_steps: int = 40, parts: int = 1) -> None:
         self.camera = CameraSpec(name="fake", width=size_px, height=size_px)
         self.action_space = ActionSpace(frame_id=frame_id, rotation="axis_angle", control_rate_hz=20.0)
         self.max_steps = max_steps
         self.pose = np.zeros(ARM_DIM)
         self.commands: list[Command] = []
         self.goal_m = GOAL_M
+        self.parts = parts
+        self._begun_at = self.pose
         self._brightness = 0
 
     def tasks(self) -> tuple[SimTask, ...]:
@@ -35,8 +38,16 @@ class FakeSimulator:
         )
 
     def reset(self, task: SimTask, initial_state: int, seed: int) -> None:
-        self.pose = np.zeros(ARM_DIM)
+        self.pose = self._begun_at = np.zeros(ARM_DIM)
         self._brightness = 1 + initial_state
+
+    def subtasks(self, task: SimTask, initial_state: int) -> tuple[Subtask, ...]:
+        return tuple(
+            Subtask(name=f"part_{part}", instruction=task.instruction + part * " and on") for part in range(self.parts)
+        )
+
+    def begin(self, subtask: Subtask) -> None:
+        self._begun_at = self.pose
 
     def render(self) -> NDArray[np.uint8]:
         image = np.full((self.camera.height, self.camera.width, 3), self._brightness, np.uint8)
@@ -51,7 +62,7 @@ class FakeSimulator:
         return False
 
     def is_success(self) -> bool:
-        return bool(np.linalg.norm(self.pose[:3]) >= self.goal_m)
+        return bool(np.linalg.norm((self.pose - self._begun_at)[:3]) >= self.goal_m)
 
     def close(self) -> None:
         motion = sum(not command.is_stop for command in self.commands)
@@ -72,9 +83,10 @@ class NoVideo:
 
 
 def make_simulator(sim: SimConfig) -> FakeSimulator:
-    """The suite's name carries the frame id, for the tests of mismatches; `endless_` episodes only end from outside."""
+    """The suite's name carries the frame id, for the tests of mismatches; `endless_` episodes only end from outside,
+    `chain_` ones have three parts."""
     kind, frame_id = sim.suite.split("_")
-    simulator = FakeSimulator(sim.camera_size_px, frame_id=frame_id)
+    simulator = FakeSimulator(sim.camera_size_px, frame_id=frame_id, parts=PARTS if kind == "chain" else 1)
     if kind == "endless":
         simulator.goal_m, simulator.max_steps = np.inf, 10**9
     return simulator

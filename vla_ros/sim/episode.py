@@ -1,13 +1,27 @@
 """What an evaluation runs (`config/sim/*.yaml`) and what one episode of it was."""
 
 import dataclasses
+import fcntl
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from vla_ros.config import check_numbers
+
+Mode = Literal["lockstep", "real_time", "latency"]
+"""How the world waits for the policy.
+
+lockstep: until each command is there (the paper's protocol). real_time: not at all, it follows the wall clock. latency:
+as in lockstep, but a chunk reaches the gate only so long after its image as a policy and a network would have taken.
+"""
+
+Outcome = Literal["success", "timeout", "held", "no_command", "simulator_failed"]
+
+EpisodeKey = tuple[int, int]
+"""Which episode: index of the task in its suite, index of the initial state in the benchmark's list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +34,12 @@ class SimConfig:
         tasks: task indices of the suite.
         episodes_per_task: episodes of each task, on consecutive initial states.
         first_initial_state: index of the first one, in the benchmark's own list.
+        mode: how the world waits for the policy.
+        latency: of policy and network, in mode `latency`; see `vla_ros.sim.latency`.
+        first_selection_state, selection_episodes_per_task: other initial states, on which `--select` chooses among
+            checkpoints and settings, so that the test tells nothing about them; none: 0 episodes.
         seed: of the simulator.
-        camera_size_px: rows and columns of the published camera image [px].
+        camera_size_px: side of the published camera image, or its [width, height] [px].
         python: the Python interpreter of the simulator's own environment, relative to the project.
         policy: parameter file of policy_node, relative to the project; names the bundle.
         robot: parameter file of command_gate, relative to the project.
@@ -29,13 +47,17 @@ class SimConfig:
         video_every_n_steps: a video frame every so many steps; 0 renders none but those the policy sees.
     """
 
-    simulator: Literal["libero"]
+    simulator: Literal["libero", "simpler"]
     suite: str
     tasks: tuple[int, ...]
     episodes_per_task: int
     first_initial_state: int = 0
+    mode: Mode = "lockstep"
+    latency: str = ""
+    first_selection_state: int = 0
+    selection_episodes_per_task: int = 0
     seed: int = 0
-    camera_size_px: int
+    camera_size_px: int | tuple[int, int]
     python: Path
     policy: Path
     robot: Path
@@ -47,7 +69,63 @@ class SimConfig:
             raise ValueError("tasks: expected at least one task index, got none")
         check_numbers(self, "episodes_per_task", "camera_size_px", least=1)
         check_numbers(self, "first_initial_state", "video_every_n_steps", least=0)
+        check_numbers(self, "first_selection_state", "selection_episodes_per_task", least=0)
         check_numbers(self, "answer_timeout_s", above=0)
+        if bool(self.latency) != (self.mode == "latency"):
+            raise ValueError(
+                f"latency: expected one in mode latency and in no other, got {self.latency!r} in {self.mode}"
+            )
+        test, selection = set(self.initial_states), set(self.selection_states)
+        if test & selection:
+            raise ValueError(
+                f"selection_episodes_per_task: expected none of the test's initial states, {_span(test)}, "
+                f"got {_span(selection)}"
+            )
+
+    @property
+    def camera_width_px(self) -> int:
+        """Columns of the camera image [px]."""
+        return self.camera_size_px if isinstance(self.camera_size_px, int) else self.camera_size_px[0]
+
+    @property
+    def camera_height_px(self) -> int:
+        """Rows of the camera image [px]."""
+        return self.camera_size_px if isinstance(self.camera_size_px, int) else self.camera_size_px[1]
+
+    @property
+    def initial_states(self) -> range:
+        """Of each task, for the test."""
+        return range(self.first_initial_state, self.first_initial_state + self.episodes_per_task)
+
+    @property
+    def selection_states(self) -> range:
+        """Of each task, for the selection before the test."""
+        return range(self.first_selection_state, self.first_selection_state + self.selection_episodes_per_task)
+
+    @property
+    def episodes(self) -> tuple[EpisodeKey, ...]:
+        """All that is to be run, in order: a function of the configuration alone, which a resumed run relies on."""
+        return tuple((task, state) for task in self.tasks for state in self.initial_states)
+
+
+def _span(states: set[int]) -> str:
+    return f"{min(states)} to {max(states)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubtaskResult:
+    """What became of one of an episode's subtasks.
+
+    Attributes:
+        name, instruction: which; `instruction` is what the policy was told.
+        outcome: as the episode's, or `not_reached`: an earlier one failed, and with it the episode was over.
+        steps: control periods executed for it.
+    """
+
+    name: str
+    instruction: str
+    outcome: Outcome | Literal["not_reached"]
+    steps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,40 +135,77 @@ class EpisodeResult:
     Attributes:
         task_index, task, instruction: which task.
         initial_state: index in the benchmark's list.
-        outcome: `success`; `timeout`: the step limit was reached; `held`: the gate commanded zero because no
-            valid chunk came; `no_command`: the gate itself was silent.
-        reason: why it was held or silent; empty otherwise.
+        outcome: `success`: everything was done; `timeout`: a step limit was reached; `held`: the gate commanded zero
+            because no valid chunk came; `no_command`: the gate itself was silent; `simulator_failed`: the simulator
+            died or could not keep up, which says nothing about the policy and is no success either.
+        reason: why it was held, silent or without a simulator; empty otherwise.
         steps: control periods executed.
         clamped_steps: steps whose command exceeded what the simulator can execute and was clipped.
-        reaction_ms: per image, from its publication to the first command derived from it [ms, wall clock].
+        reaction_ms: per image, from its publication to the first command derived from it [ms, wall clock]; in mode
+            real_time from the moment that the image shows.
         actions_sha256: of all commands as executed, float64 [steps, 7]: equal for equal runs.
         video: file name beside `episodes.jsonl`, or empty.
+        subtasks: all that the episode asked for, in order; one, except for benchmarks with chains of them.
         wall_s: duration of the episode [s].
+        simulator_s: of that, what the simulator took for steps and images, without the reset [s].
+        rendered: images rendered.
+        latency_ms: drawn for each image, in mode latency [ms].
+        lag_ms: by how much the world was behind the wall clock at most, in mode real_time [ms].
     """
 
     task_index: int
     task: str
     instruction: str
     initial_state: int
-    outcome: Literal["success", "timeout", "held", "no_command"]
+    outcome: Outcome
     reason: str
     steps: int
     clamped_steps: int
     reaction_ms: tuple[float, ...]
     actions_sha256: str
     video: str
+    subtasks: tuple[SubtaskResult, ...]
     wall_s: float
+    simulator_s: float = 0.0
+    rendered: int = 0
+    latency_ms: tuple[float, ...] = ()
+    lag_ms: float = 0.0
+
+    @property
+    def key(self) -> EpisodeKey:
+        """Which episode of the plan."""
+        return self.task_index, self.initial_state
+
+    @property
+    def completed_subtasks(self) -> int:
+        """How many were done before the first failure."""
+        return sum(subtask.outcome == "success" for subtask in self.subtasks)
 
     @property
     def is_success(self) -> bool:
-        """Whether the benchmark's goal was reached within its step limit."""
+        """Whether everything that the episode asked for was done, each part within the benchmark's step limit."""
         return self.outcome == "success"
 
 
 def append_result(path: Path, result: EpisodeResult) -> None:
-    """Add one line to `episodes.jsonl`."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(dataclasses.asdict(result)) + "\n")
+    """Add one line to `episodes.jsonl`; once this returns, the line survives whatever happens to the machine.
+
+    Several processes may write to one file. Half a line, which only a crash of the machine leaves, is cut off.
+    """
+    line = json.dumps(dataclasses.asdict(result)) + "\n"
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _cut_torn_line(file)
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    file.seek(0)
+    content = file.read()
+    if not content.endswith(b"\n"):
+        file.truncate(content.rfind(b"\n") + 1)
 
 
 def read_results(path: Path) -> Iterator[EpisodeResult]:
@@ -100,5 +215,6 @@ def read_results(path: Path) -> Iterator[EpisodeResult]:
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):
             fields = json.loads(line)
-            fields["reaction_ms"] = tuple(fields["reaction_ms"])
+            fields |= {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+            fields["subtasks"] = tuple(SubtaskResult(**subtask) for subtask in fields["subtasks"])
             yield EpisodeResult(**fields)
