@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import TwistStamped
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -27,6 +28,9 @@ RECEIVER_TIMEOUT_NS = 100_000_000
 """After which a controller like MoveIt Servo stops by itself [ns]."""
 
 HOUR_NS = 3600 * 10**9
+
+EVERY_COMMAND = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+"""Those, too, that come while the test is busy killing."""
 
 GATE_PARAMETERS = {
     **GATE,
@@ -62,7 +66,7 @@ class RunningCell:
         self._instructions = create(String, "instruction", qos.LATCHED)
         self._stops = create(Bool, "emergency_stop", qos.LATCHED)
         self._reset = probe.node.create_client(Trigger, "command_gate/reset")
-        probe.node.create_subscription(TwistStamped, "delta_twist_cmds", self._on_twist, qos.RELIABLE)
+        probe.node.create_subscription(TwistStamped, "delta_twist_cmds", self._on_twist, EVERY_COMMAND)
         probe.node.create_timer(PERIOD_NS / 1e9, self._show)
         self.start("policy_node")
         self.start("command_gate")
