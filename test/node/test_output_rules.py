@@ -50,6 +50,10 @@ def test_a_complete_robot_is_accepted(tmp_path: Path, robot: dict[str, Any]) -> 
         ({**TARGETS, "end_effector_frame_id": ""}, "end_effector_frame_id: expected a frame name for pose_source"),
         ({**TARGETS, "end_effector_frame_id": "base"}, "end_effector_frame_id: expected another frame than"),
         ({**TARGETS, "frame_id": "camera"}, "frame_id: expected 'base', the base_frame_id, or 'tool', the end_eff"),
+        (
+            {**TARGETS, "frame_id": "tool", "rotation": "euler_xyz"},
+            "rotation: expected axis_angle for deltas in 'tool'",
+        ),
         ({**TARGETS, "start_pose": [0.0] * 7}, "start_pose: expected x y z [m] and a quaternion x y z w for pose_so"),
         ({**TARGETS, "start_pose": [0.4] * 7}, "start_pose: pose: quaternion_xyzw: expected a length of 1, got 0.800"),
         ({**TARGETS, "start_pose": [0.4] * 3}, "start_pose: expected tuple[float, float, float, float, float, float"),

@@ -77,6 +77,8 @@ def _check_frames(values: "GateParameters") -> None:
             f"frame_id: expected {base!r}, the base_frame_id, or {end_effector!r}, the end_effector_frame_id, "
             f"got {values.frame_id!r}"
         )
+    if values.frame_id == end_effector and values.rotation == "euler_xyz":
+        raise ContractError(f"rotation: expected axis_angle for deltas in {end_effector!r}, got euler_xyz")
 
 
 def _check_gripper(values: "GateParameters") -> None:
