@@ -113,7 +113,7 @@ class PolicyParameters(ProcessParameters):
         "frames older than this are refused, and without an admissible one for longer than this the node holds: more "
         "than the camera's period [s]; not used in lockstep",
         least=0.001,
-        most=10.0,
+        most=60.0,
         default=0.2,
     )
     max_identical_frames: int = parameter(
