@@ -77,7 +77,7 @@ def test_a_wrong_gate_parameter_names_file_path_expected_and_got(
     [
         ({"threads": 0}, "threads: expected 1 to 1024, got 0"),
         ({"threads": "two"}, "threads: expected int, got str 'two'"),
-        ({"image_timeout_s": float("nan")}, "image_timeout_s: expected 0.001 to 10.0, got nan"),
+        ({"image_timeout_s": float("nan")}, "image_timeout_s: expected 0.001 to 60.0, got nan"),
         ({"bundle": ""}, "bundle: expected a folder, got an empty string"),
     ],
 )
