@@ -80,8 +80,6 @@ def nodes(context: LaunchContext) -> list[LifecycleNode]:
     check_lockstep(value["policy"], value["robot"])
     bundle = {"bundle": str(Path(value["bundle"]).absolute())} if value["bundle"] else {}
     remappings = [(name, value[name]) for name in TOPICS if value[name] != name]
-    if value["image"] != "image":
-        remappings.append(("image/compressed", f"{value['image']}/compressed"))
 
     def node(executable: str, parameter_file: str, overrides: dict[str, str]) -> LifecycleNode:
         return LifecycleNode(
