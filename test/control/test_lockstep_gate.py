@@ -208,3 +208,14 @@ def test_an_awaited_chunk_that_never_comes_is_a_hold_although_rows_are_due(gate:
     assert answer is not None
     assert answer.command.is_stop
     assert gate.state.mode is Mode.HOLD
+
+
+def test_after_a_reset_of_the_simulator_the_gripper_is_left_alone_until_a_chunk_comes(gate: LockstepGate) -> None:
+    gate.receive(Inbox(chunks=(make_chunk(START),)))
+    moved = gate.clock(START, 0)
+    assert moved is not None
+    assert moved.command.gripper is not None
+    reset = gate.clock(1, 0, awaited_ns=0)
+    assert reset is not None
+    assert (reset.command.is_stop, reset.command.gripper) == (True, None)
+    assert gate.state.mode is Mode.ARMED

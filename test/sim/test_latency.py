@@ -105,6 +105,9 @@ class Recorder:
     def instruct(self, text: str) -> str:
         return ""
 
+    def restart(self) -> None:
+        pass
+
     def tick(self, stamp_ns: int, shot: Shot | None) -> Reply:
         if shot is not None:
             steps = [(at - self.start_ns) // self.period_ns for at in (stamp_ns, shot.stamp_ns)]

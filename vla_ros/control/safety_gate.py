@@ -55,9 +55,12 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
 
 
 def restarted(state: GateState, now_ns: int) -> GateState:
-    """The state after a simulator was reset to an earlier time: nothing from before runs; a FAULT stays."""
+    """The state after a simulator was reset to an earlier time: nothing from before runs; a FAULT stays.
+
+    Nobody knows how its gripper stands now, so it is left alone until a chunk says what is wanted.
+    """
     state = replace(state, now_ns=now_ns, newer_than_ns=NEVER_NS, ledger=DisplacementLedger(), schedule=Schedule())
-    state = replace(state, holds_ns=(), last_delta=NONE)
+    state = replace(state, holds_ns=(), last_delta=NONE, gripper=None)
     return stopped(state, now_ns - 1, Mode.ARMED, "the simulator was reset")
 
 

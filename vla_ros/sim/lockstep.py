@@ -41,6 +41,9 @@ class Link(Protocol):
     def ask(self, stamp_ns: int, image: Image | None) -> Reply:
         """Show an image, if there is one, let the time be `stamp_ns` and wait until the gate has something due."""
 
+    def restart(self) -> None:
+        """The simulator was reset: let the gate forget what was, as if it had just been started."""
+
     def tick(self, stamp_ns: int, shot: Shot | None) -> Reply:
         """Let the time be `stamp_ns` and wait for the command: with the chunk of `shot`, without it at once."""
 
@@ -79,6 +82,8 @@ class EpisodeRunner(SubtaskRunner):
     _schedule: CameraSchedule = field(init=False)
 
     def begin(self, episode: EpisodeKey, seed: int) -> None:
+        if self._has_ticks:
+            self.link.restart()
         if self.latency is None:
             self._schedule = EveryNSteps(1 if self.awaits_chunks else self.observe_every_n_steps)
         else:
@@ -112,7 +117,12 @@ class EpisodeRunner(SubtaskRunner):
                 return "success", ""
         return "timeout", ""
 
+    @property
+    def _has_ticks(self) -> bool:
+        """Whether the world goes on with nothing due, or waits although something is."""
+        return self.latency is not None or self.awaits_chunks
+
     def _ask(self, shot: Shot | None) -> Reply:
-        if self.latency is not None or self.awaits_chunks:
+        if self._has_ticks:
             return self.link.tick(self.clock.now_ns, shot)
         return self.link.ask(self.clock.now_ns, None if shot is None else shot.image)

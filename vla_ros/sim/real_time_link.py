@@ -93,15 +93,17 @@ class RealTimeRosLink(SimulatorNode):
 
     def _on_gripper(self, message: JointState) -> None:
         self._gripper = message
-        if self._commands and self._commands[-1][0] == ns_from_stamp(message.header.stamp):
+        # its word follows the arm's
+        is_late = self._commands and self._commands[-1][0] == ns_from_stamp(message.header.stamp)
+        if is_late and self._answered_ns:
             stamp_ns, command = self._commands[-1]
             self._commands[-1] = stamp_ns, replace(command, gripper=float(message.position[0]))
 
     def _on_twist(self, message: TwistStamped) -> None:
         stamp_ns = ns_from_stamp(message.header.stamp)
         self._commanded_s = time.monotonic()
-        # without any name as long as the gate says nothing of the gripper; its word follows the arm's
-        gripper = self._gripper or JointState()
+        # until a chunk is about this episode, the gate only repeats how the gripper stood in the last one
+        gripper = self._gripper if self._gripper is not None and self._answered_ns else JointState()
         self._commands.append((stamp_ns, command_from_messages(message, gripper, self._rate_hz)))
         if self._reacting is not None and stamp_ns > self._reacting[1]:
             self._reactions_ms.append((stamp_ns - self._reacting[0]) / 1e6)

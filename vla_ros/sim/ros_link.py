@@ -19,6 +19,8 @@ from vla_ros.sim.ros_node import STOPPED, SimulatorNode
 RESEND_S = 1.0
 GRACE_S = 0.2
 """How long a state that was published before a command may arrive after it [s]."""
+RESET_NS = 1
+"""A simulated time that is earlier than any of an episode [ns]."""
 REFUSAL = "last refusal: "
 """In the gate's state, if it holds because of a chunk that it refused."""
 
@@ -66,6 +68,10 @@ class RosLink(SimulatorNode):
         # the state may be that of the last episode, with the news of this one still on its way
         self._wait(lambda: not self._is_stopped(), GRACE_S)
         return self._with_problem(reply) if self._is_stopped() else replace(reply, gate_state=self.gate_state)
+
+    def restart(self) -> None:
+        """Let the gate forget the last episode: a time before all others tells it that the simulator was reset."""
+        self.tick(RESET_NS, None)
 
     def tick(self, stamp_ns: int, shot: Shot | None) -> Reply:
         """Show an image of some moment, let the time be `stamp_ns` and wait for the one command.
