@@ -22,8 +22,17 @@ LAYERS = (
 
 ROS = ("rclpy", "lifecycle_msgs", "rcl_interfaces", "std_srvs", "builtin_interfaces", "rosgraph_msgs")
 ROS_MESSAGES = ("std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs", "diagnostic_msgs", "action_msgs")
-# the ROS side of a simulator; everything else of sim/ runs without ROS
-ROS_ROOMS = ("node", "sim/bridge_node", "sim/ros_node", "sim/ros_link", "sim/real_time_link")
+# the ROS side of a simulator and of a benchmark; everything else of sim/ and bench/ runs without ROS
+ROS_ROOMS = (
+    "node",
+    "sim/bridge_node",
+    "sim/ros_node",
+    "sim/ros_link",
+    "sim/real_time_link",
+    "bench/reaction_camera",
+    "bench/reaction_operator",
+    "bench/reaction_receiver",
+)
 TORCH = ("torch", "transformers", "safetensors", "onnxscript")
 WITHOUT_TORCH = ("control", "node", "engines", "processing", "sim", "evaluation", "commands")
 SIMULATORS = ("libero", "robosuite", "mujoco", "mani_skill", "sapien", "gymnasium")

@@ -200,7 +200,7 @@ def test_what_others_use_is_counted_without_the_rows_own(monkeypatch: pytest.Mon
 
     now = {"time": 0.0, "busy": 100.0}
     monkeypatch.setattr(inference.time, "monotonic", lambda: now["time"])
-    monkeypatch.setattr(inference, "_busy_s", lambda: now["busy"])
+    monkeypatch.setattr(inference, "busy_s", lambda: now["busy"])
     monkeypatch.setattr(inference.os, "times", lambda: (0.0, 0.0))
     worker = FakeWorker()
     clock = inference.Clock([worker])

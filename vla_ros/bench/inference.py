@@ -27,11 +27,11 @@ from typing_extensions import Self
 from vla_ros.bench import inference_export
 from vla_ros.bench.inference_rows import Row
 from vla_ros.bench.inference_worker import METER, WorkerSpec
+from vla_ros.bench.processor_time import busy_s
 from vla_ros.bench.roofline import Limits, Work
 from vla_ros.bundle import GIB
 from vla_ros.errors import EngineError
 
-STAT = Path("/proc/stat")
 LOG_LINES = 5
 TIMED_FRAMES = 2
 """Frames 0 and 5 of the reference have the same instruction, the longest; their images take turns."""
@@ -380,16 +380,7 @@ class Clock:
     def _now(self) -> tuple[float, float | None, float]:
         """The time, and how long cores have worked, for everybody and for these [s]."""
         own = sum(worker.cpu_s() for worker in self._workers) + sum(os.times()[:2])
-        return time.monotonic(), _busy_s(), own
-
-
-def _busy_s() -> float | None:
-    try:
-        numbers = STAT.read_text(encoding="ascii").split(maxsplit=9)[1:9]
-    except OSError:
-        return None
-    user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, numbers)
-    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), busy_s(), own
 
 
 def _threads_environment(threads: int) -> dict[str, str]:

@@ -8,12 +8,17 @@
   inference       latency and memory of a policy's forward pass on this machine's CPU, beside torch eager fp32, beside
                   torch.compile bf16 and beside what the machine can do at best; see `vla-ros bench inference --help`.
 
+  reaction        from a camera image to the first command derived from it: both nodes as real processes with a camera
+                  and a receiver, stage by stage, idle and beside busy neighbours; emergency stops; the gate's ticks;
+                  see `vla-ros bench reaction --help`.
+
   late-steps      what a policy's latency does to a reach, with a displacement ledger, skipping and restarting; a
                   simulation of the real gate, in a second.
 
 example:
   vla-ros bench train config/train/libero_object_tiny.yaml --json bench.json --plot bench.png
   vla-ros bench inference config/policy/qwen3_vl_2b.yaml --json inference.json --plot inference.png
+  vla-ros bench reaction --frames 900
   vla-ros bench late-steps --plot late_steps.png
 """
 
@@ -27,10 +32,12 @@ from vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vla_ros.bench.inference import InferenceBenchmark
+    from vla_ros.bench.reaction import Case, Placement
 
-HELP = "measure training, inference (engines, torch, roofline) and what latency does to a reach"
+HELP = "measure training, inference (engines, torch, roofline), reaction times and what latency does to a reach"
 TRAIN_HELP = "measure training: data path, bare computation and the real loop"
 INFERENCE_HELP = "measure inference: engines, torch and the machine's roofline, side by side"
+REACTION_HELP = "measure reaction: camera image to command through the real nodes, by stage; stops; ticks"
 LATE_STEPS_HELP = "simulate what a policy's latency does to a reach, by what becomes of late steps"
 INFERENCE = """Latency and memory of one forward pass, from an observation to the model's outputs.
 
@@ -53,6 +60,37 @@ example:
   vla-ros bench inference config/policy/paligemma_3b_224.yaml --rows onnx_cpu:int8,openvino_cpu:bf16 --rounds 50
   vla-ros bench inference --bundle models/libero-object-tiny --engines onnx_cpu,openvino_cpu
 """
+REACTION = """From the stamp of a camera image to the first command derived from it, stage by stage.
+
+policy_node and command_gate run as on a robot: processes of their own, in real time, over Fast DDS with the shipped
+profile. A camera process publishes images at 30 Hz with some jitter, best effort; the gate commands at 100 Hz; a
+receiver notes every command. All of them keep a trace (the nodes' parameter `trace`), and the traces are joined by the
+image's stamp. The policy answers at once, so what is measured is the way there and back; --policy takes a real one.
+
+  transport           stamp -> policy_node has the image, the camera's own publishing included
+  admission_decode    -> it is fresh, in order, as its camera's should be, and copied
+  queue               -> the inference thread has it
+  preprocess, inference
+  chunk_transport     -> command_gate has the chunk and has admitted it
+  gate_wait           -> the next tick; 0 to 10 ms by chance, so figures are also given without it
+  publish             -> the command is published
+  command_transport   -> the receiver has it
+
+Then the emergency stop is pressed again and again, while images go on: a stop is missed if any command that moves
+leaves the gate later than one period of commands after that. How late the gate's ticks are is measured all the while.
+
+  --loads idle        nothing else to do
+          neighbour   beside a process per core that multiplies matrices and reads JSON without a pause
+          policy      the policy itself computes on every core for 25 ms per image
+
+Where the system permits it, the nodes run with real-time priority (their parameters thread_priority and nice); the
+report says with what they ran. 10000 images take 5 min 33 s a case. Ctrl-C ends the run and reports what there is.
+
+example:
+  vla-ros bench reaction --frames 900
+  vla-ros bench reaction --sizes 640x480,1280x720 --loads idle,neighbour,policy --json reaction.json --plot reaction.png
+  vla-ros bench reaction --policy models/libero-object-tiny --threads 2
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +106,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "inference",
             help=INFERENCE_HELP,
             description=INFERENCE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    _add_reaction(
+        benchmarks.add_parser(
+            "reaction",
+            help=REACTION_HELP,
+            description=REACTION,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
@@ -93,6 +139,21 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
     _add_outputs(parser, "draw medians, p99 and rooflines into this file")
 
 
+def _add_reaction(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--policy", type=Path, metavar="BUNDLE", help="a real policy, with images of its camera's size")
+    parser.add_argument("--engine", default="cpu", help="inference engine of --policy (cpu: the fastest on this CPU)")
+    parser.add_argument("--threads", type=_positive, default=1, help="threads of --policy's engine (1)")
+    parser.add_argument("--sizes", metavar="WIDTHxHEIGHT,...", help="image sizes (640x480)")
+    parser.add_argument("--loads", default="idle", metavar="LOAD,...", help="what the machine has to do besides (idle)")
+    parser.add_argument("--frames", type=_positive, default=10_000, help="images that are followed, a case (10000)")
+    parser.add_argument("--stops", type=_positive, help="emergency stops, a case (one per 100 images, at least 10)")
+    parser.add_argument("--seed", type=int, default=0, help="of the images, and of when they and the stops come (0)")
+    parser.add_argument(
+        "--priorities", choices=("auto", "none"), default="auto", help="real-time where permitted, or the usual ones"
+    )
+    _add_outputs(parser, "draw how long images take, and the stages, into this file")
+
+
 def _add_outputs(parser: argparse.ArgumentParser, plot_help: str) -> None:
     parser.add_argument("--json", type=Path, help="write figures, units, seeds, versions and machine to this file")
     parser.add_argument("--plot", type=Path, metavar="PNG", help=plot_help)
@@ -112,7 +173,13 @@ def run(args: argparse.Namespace) -> int:
     for option, path in (("--json", args.json), ("--plot", args.plot)):
         if path is not None:
             report.check_writable(path, option)
-    return {"train": _run_train, "inference": _run_inference, "late-steps": _run_late_steps}[args.benchmark](args)
+    benchmarks = {
+        "train": _run_train,
+        "inference": _run_inference,
+        "reaction": _run_reaction,
+        "late-steps": _run_late_steps,
+    }
+    return benchmarks[args.benchmark](args)
 
 
 def _report(args: argparse.Namespace, module: Any, measured: Any, *settings: Any) -> int:
@@ -133,6 +200,44 @@ def _run_late_steps(args: argparse.Namespace) -> int:
     from vla_ros.bench import late_steps, late_steps_report
 
     return _report(args, late_steps_report, late_steps.compare())
+
+
+def _run_reaction(args: argparse.Namespace) -> int:
+    from vla_ros.bench import reaction, reaction_report
+
+    placement = reaction.choose_placement(args.priorities)
+    return _report(args, reaction_report, reaction.measure(_reaction_cases(args, placement)))
+
+
+def _reaction_cases(args: argparse.Namespace, placement: "Placement") -> "list[Case]":
+    from vla_ros.bench.reaction import Case, parse_load, parse_size
+    from vla_ros.bench.reaction_nodes import make_contract
+    from vla_ros.bundle import Bundle
+
+    loads = [parse_load(text) for text in args.loads.split(",")]
+    if args.policy is None:
+        contracts = [make_contract(*parse_size(text)) for text in (args.sizes or "640x480").split(",")]
+    elif args.sizes is not None or "policy" in loads:
+        raise ConfigError(
+            "--policy: expected neither --sizes, which its camera has, nor --loads policy, got one of them"
+        )
+    else:
+        contracts = [Bundle.open(args.policy).contract]
+    return [
+        Case(
+            contract=contract,
+            load=load,
+            frames=args.frames,
+            stops=args.stops or max(10, args.frames // 100),
+            seed=args.seed,
+            bundle=args.policy,
+            engine=args.engine,
+            threads=args.threads,
+            placement=placement,
+        )
+        for contract in contracts
+        for load in loads
+    ]
 
 
 def _run_train(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ STAGES = {
     "chunk": "command_gate got the chunk and admitted it",
     "tick": "the first tick that ran the chunk; its time is the stamp of that tick's command",
     "commanded": "that command is published",
+    "shown": "a camera published the image",
     "due": "any tick of command_gate; the stamp is when it was due, so the difference is how late it was",
     "stop": "a receiver got a command that is zero; the stamp is the command's",
     "command": "a receiver got a command that is not; the stamp is the command's",
