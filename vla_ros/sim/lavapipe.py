@@ -10,6 +10,7 @@ from vla_ros.errors import SimulatorError
 LEAST_VULKAN = (1, 4)
 """What the lavapipe of Mesa 25 offers. SAPIEN cannot draw with older ones: tried and seen with Mesa 22.3."""
 
+SYSTEM = ("/etc/xdg", "/etc")
 CHOSEN_BY_USER = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
 """Either, where it is set, already names the drivers that Vulkan's loader takes."""
 
@@ -48,7 +49,7 @@ def _driver_folders() -> list[Path]:
     """Where Vulkan's loader looks, in its order."""
     home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
     shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
-    roots = [os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config"), "/etc/xdg", "/etc"]
+    roots = [os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config"), *SYSTEM]
     return [Path(root) / "vulkan/icd.d" for root in [*roots, home, *shared.split(":")] if root]
 
 
