@@ -46,12 +46,14 @@ class Simulator(Protocol):
     Attributes:
         camera: the view that `render` returns.
         action_space: units, frame and rate of the commands that `step` takes.
-        max_steps: the benchmark's limit on steps per subtask.
     """
 
     camera: CameraSpec
     action_space: ActionSpace
-    max_steps: int
+
+    @property
+    def max_steps(self) -> int:
+        """The benchmark's limit on steps per subtask."""
 
     def tasks(self) -> tuple[SimTask, ...]:
         """All tasks of the suite, in the suite's order."""
