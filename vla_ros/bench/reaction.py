@@ -1,11 +1,12 @@
 """How long a robot takes from an image to the first command derived from it: real nodes, each its own process."""
 
+import contextlib
 import os
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -135,15 +136,26 @@ def measure(cases: Sequence[Case]) -> list[Measured]:
 def _measure(case: Case) -> Measured:
     from vla_ros.bench.reaction_run import Run  # with ROS
 
-    with tempfile.TemporaryDirectory(prefix="vla_ros_reaction_") as name, reserved_domain() as domain:
-        folder = Path(name)
-        os.environ.update(
-            {**ros_environment(domain), "ROS_LOG_DIR": str(folder / "ros")}
-        )  # the operator's node is here
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vla_ros_reaction_")))
+        domain = stack.enter_context(reserved_domain())
+        stack.enter_context(_environment({**ros_environment(domain), "ROS_LOG_DIR": str(folder / "ros")}))
         clock = _OthersClock()
         run = Run(case, folder)
         run.go()
         return run.measured(clock.others_cores())
+
+
+@contextlib.contextmanager
+def _environment(additions: Mapping[str, str]) -> Iterator[None]:
+    """For all processes, and for the operator's node, which is in this one."""
+    former = dict(os.environ)
+    os.environ.update(additions)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(former)
 
 
 def choose_placement(priorities: Literal["auto", "none"]) -> Placement:

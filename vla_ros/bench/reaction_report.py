@@ -173,12 +173,13 @@ def plot(results: Sequence[Measured], path: Path) -> None:
     for result in results:
         times = np.sort(result.reactions.without_wait_ms)
         tails.step(times, 1 - np.arange(len(times)) / max(1, len(times)), where="post", label=result.case.name)
+    scale = "log" if any(len(result.reactions.total_ms) for result in results) else "linear"
     tails.set(
         title="Image to command, without the wait for the tick",
         xlabel="t [ms]",
         ylabel="share of images that take longer",
-        xscale="log",
-        yscale="log",
+        xscale=scale,
+        yscale=scale,
     )
     tails.legend()
     tails.grid(alpha=0.3, which="both")

@@ -16,8 +16,7 @@ CHAIN = {
     "inferred": "inference",
     "chunk": "chunk_transport",
     "tick": "gate_wait",
-    "commanded": "publish",
-    "received": "command_transport",
+    "received": "publish",
 }
 """The marks of one image in order, and the stage that each one ends."""
 
@@ -32,7 +31,6 @@ LOST = {
     "inferred": "failed",
     "chunk": "chunk lost or refused",
     "tick": "superseded by the next chunk",
-    "commanded": "not published",
     "received": "command lost",
 }
 """Why an image led to no command, by the first mark that it lacks."""

@@ -73,8 +73,7 @@ image's stamp. The policy answers at once, so what is measured is the way there 
   preprocess, inference
   chunk_transport     -> command_gate has the chunk and has admitted it
   gate_wait           -> the next tick; 0 to 10 ms by chance, so figures are also given without it
-  publish             -> the command is published
-  command_transport   -> the receiver has it
+  publish             -> the receiver has the command
 
 Then the emergency stop is pressed again and again, while images go on: a stop is missed if any command that moves
 leaves the gate later than one period of commands after that. How late the gate's ticks are is measured all the while.

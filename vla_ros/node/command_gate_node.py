@@ -222,7 +222,6 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         if chunk is not None and chunk.stamp_ns != self._traced_ns and self._state.last_row_ns == now_ns:
             self._traced_ns = chunk.stamp_ns
             self.trace.mark(chunk.stamp_ns, "tick", now_ns)
-            self.trace.mark(chunk.stamp_ns, "commanded")
 
     def _on_clock(self, message: ClockMessage) -> None:
         self._on_time(ns_from_stamp(message.clock), None)

@@ -16,7 +16,6 @@ STAGES = {
     "inferred": "the chunk is there, in SI units",
     "chunk": "command_gate got the chunk and admitted it",
     "tick": "the first tick that ran the chunk; its time is the stamp of that tick's command",
-    "commanded": "that command is published",
     "shown": "a camera published the image",
     "due": "any tick of command_gate; the stamp is when it was due, so the difference is how late it was",
     "stop": "a receiver got a command that is zero; the stamp is the command's",
