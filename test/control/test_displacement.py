@@ -1,7 +1,7 @@
 """Displacements one after the other: translations add, rotation vectors turn."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -30,12 +30,14 @@ def test_euler_angles_are_added() -> None:
     assert total.tolist() == [0.75] * 6
 
 
+@settings(deadline=None)
 @given(VECTORS)
 def test_with_nothing_it_stays_to_the_last_bit(delta: np.ndarray) -> None:
     assert (compose(NONE, delta, "axis_angle") == delta).all()
     assert (compose(delta, NONE, "axis_angle") == delta).all()
 
 
+@settings(deadline=None)
 @given(VECTORS, VECTORS)
 def test_what_remains_completes_what_was_done(wanted: np.ndarray, done: np.ndarray) -> None:
     for rotation in ("axis_angle", "euler_xyz"):

@@ -81,6 +81,7 @@ def test_between_rows_the_commands_are_interpolated_to_the_controllers_period() 
     run = Run(changed(ticks_per_row=5))
     moved = [run.cm(run.chunk())] + [run.cm() for _ in range(21)]
     assert moved == [0.2] * 5 + [0.4] * 5 + [0.6] * 5 + [0.8] * 5 + [0, 0]
+    assert (run.config.tick_ns, run.config.tick_s) == (20 * MS, 0.02)
 
 
 def test_a_temporal_ensemble_commands_the_mean_of_what_the_chunks_want_now() -> None:
@@ -89,6 +90,13 @@ def test_a_temporal_ensemble_commands_the_mean_of_what_the_chunks_want_now() -> 
     assert run.cm(run.chunk(x0_m=0.03, slope_m=0.0)) == 2
     assert run.cm(run.chunk(x0_m=0.08, slope_m=0.0)) == 4
     assert [run.cm() for _ in range(4)] == [4, 5.5, 8, 0]
+
+
+def test_without_another_coefficient_older_chunks_weigh_a_little_more_as_in_act() -> None:
+    """Weights of exp(0) and exp(-0.01) for 1 and 3 cm."""
+    run = Run(changed(overlap="temporal_ensemble"))
+    run.tick(run.chunk(x0_m=0.01, slope_m=0.0))
+    assert run.cm(run.chunk(x0_m=0.03, slope_m=0.0)) == round((1 + 3 * np.exp(-0.01)) / (1 + np.exp(-0.01)), 4)
 
 
 def test_a_chunk_has_a_say_up_to_its_last_row() -> None:
@@ -260,7 +268,7 @@ def test_a_pause_no_longer_than_the_chunk_timeout_does_not_begin_the_recovery_an
 def test_every_hold_has_a_recovery_of_its_own() -> None:
     run = Run(changed(hold=HoldRules(stop_ticks=0, min_recovery_ns=3 * PERIOD_NS, max_per_minute=9)))
     hold(run)
-    assert recovering(run) == [False, False, False, True, True, True, True]
+    assert [run.tick(run.chunk()).is_stop for _ in range(4)] == [True, True, True, False]
     run.tick(timed_out=True)
     assert recovering(run) == [False, False, False, True, True, True, True]
 

@@ -31,7 +31,7 @@ def test_a_chunk_runs_row_by_row() -> None:
 def test_without_an_instruction_nothing_moves() -> None:
     state, command = step(CONFIG, GateState(), START, Inbox(chunks=(make_chunk(START),)))
     assert command.is_stop
-    assert state.mode is Mode.ARMED
+    assert state.text == "ARMED: waiting for an instruction"
     assert state.counts == {"dropped: no instruction": 1}
 
 
@@ -58,7 +58,7 @@ def test_leaving_hold_needs_an_observation_newer_than_the_hold() -> None:
     assert state.counts == {"dropped: older than the last stop": 1}
     now_ns = hold_ns + 2 * PERIOD_NS
     state, command = step(CONFIG, state, now_ns, Inbox(chunks=(make_chunk(now_ns),)))
-    assert state.text == "RUN"
+    assert (state.text, state.reason) == ("RUN", "")
     assert not command.is_stop
 
 

@@ -56,7 +56,7 @@ def test_the_gripper_is_the_mean_of_the_openings_in_the_middle_of_the_period() -
 @pytest.mark.parametrize(("late_ms", "gripper"), [(0, 1.0), (40, 1.0), (50, 0.0), (60, 0.0)])
 def test_between_rows_the_gripper_is_that_of_the_row_in_the_middle_of_the_period(late_ms: int, gripper: float) -> None:
     """Open in row 0, closed in row 1, which begins at 100 ms."""
-    action = predicted(0, 1).during(late_ms * MS)
+    action = predicted(0, 1, rows=3).during(late_ms * MS)
     assert action is not None
     assert action[6] == gripper
 

@@ -146,7 +146,7 @@ def _rested(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateStat
     if state.mode is Mode.RUN and now_ns - state.last_row_ns > config.chunk_timeout_ns:
         state = held(config, state, now_ns, _starved(state, now_ns - state.last_row_ns))
     ticks_left = max(config.hold.stop_ticks - state.stopping_ticks - 1, 0)  # after this one
-    if not ticks_left or not state.last_delta.any() or state.mode in (Mode.ARMED, Mode.FAULT):
+    if not ticks_left or state.mode in (Mode.ARMED, Mode.FAULT):
         return replace(state, last_delta=NONE), Command.stop(state.gripper)
     delta, _ = _within_walls(config, state, state.last_delta * (ticks_left / (ticks_left + 1)))
     state = replace(
