@@ -34,6 +34,7 @@ EXTRAS = {
         "tensorboard",
     ],
     "export": [*TORCH, "ml-dtypes", "onnx-ir", "onnxscript"],
+    "ray": ["ray>=2.40"],  # `vla-ros eval --ray`: episodes on many machines
     # TensorRT itself comes with JetPack, elsewhere by `pip install tensorrt` where NVIDIA's index is reachable
     "tensorrt": ["cuda-bindings"],
     "tensorrt_rtx": [
@@ -63,6 +64,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"{SHARE}/docs", ["docs/paper_results.yaml"]),
         *tree("config"),
         *tree("models"),
         # plain pip ignores setup.cfg's install_scripts, so `ros2 run` needs these

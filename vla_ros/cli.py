@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "dev",
     "check": "runtime",
     "eval": "runtime",
+    "compare": "runtime",
     "demo": "runtime",
     "bench": "dev",
 }
@@ -31,6 +32,7 @@ the way from nothing to a moving arm:
   vla-ros export runs/libero_object_tiny --output models/my-policy
   vla-ros check models/my-policy                        is the bundle whole and does it answer as it should?
   vla-ros eval config/sim/libero_object.yaml            success rate over the real ROS 2 topics
+  vla-ros compare runs/fp32 runs/int8                   is the one as good as the other?
 """
 
 

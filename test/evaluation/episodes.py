@@ -20,6 +20,7 @@ def episode(**changes: Any) -> EpisodeResult:
         "reaction_ms": (10.0, 30.0),
         "actions_sha256": "a" * 64,
         "video": "task0_state0.mp4",
+        "subtasks": (),
         "wall_s": 12.5,
     }
     return EpisodeResult(**(values | changes))
@@ -55,6 +56,9 @@ def evaluation(output: Path, *results: EpisodeResult, failure: str = "", **chang
         config=sim_config(**changes),
         output=output,
         provenance=provenance,
+        backbone="qwen3_vl",
+        chunk_size=10,
+        execution_horizon=8,
         results=results,
         failure=failure,
         wall_s=60.0,

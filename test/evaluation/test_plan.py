@@ -3,6 +3,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,19 @@ from vla_ros.action import ActionSpace
 from vla_ros.bundle import REQUIRED_FILES, GraphInfo, seal
 from vla_ros.cli import main
 from vla_ros.contract import ImageSpec, PolicyContract, PromptSpec
-from vla_ros.errors import BundleError, ConfigError, ContractError, SimulatorError
-from vla_ros.evaluation.plan import BRIDGE, child_environment, config_text, prepare
-from vla_ros.node.parameters import PolicyParameters, read_parameter_file
+from vla_ros.errors import BundleError, ContractError, SimulatorError
+from vla_ros.evaluation import resume
+from vla_ros.evaluation.plan import (
+    AS_CONFIGURED,
+    BRIDGE,
+    Plan,
+    Variant,
+    child_environment,
+    config_text,
+    node_commands,
+    prepare,
+)
+from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file
 from vla_ros.observation import CameraSpec
 from vla_ros.processing.normalization import Statistics
 from vla_ros.sim.episode import SimConfig
@@ -101,12 +112,20 @@ def config(**changes: object) -> SimConfig:
     return sim_config(python=Path(sys.executable), **changes)
 
 
+def begun(output: Path, variant: Variant = AS_CONFIGURED, **changes: object) -> Plan:
+    """A plan whose files are written."""
+    plan = prepare(config(**changes), output, variant)
+    with resume.claimed(output):
+        return resume.begin(plan)
+
+
 def test_the_plan_names_three_processes_and_writes_the_effective_files(project: Path) -> None:
-    plan = prepare(config(first_initial_state=7), Path("out"))
-    assert list(plan.commands) == ["policy_node", "command_gate", BRIDGE]
-    assert plan.commands["policy_node"][-1] == "out/policy.yaml"
-    assert plan.commands["command_gate"][-1] == "out/robot.yaml"
-    assert plan.commands[BRIDGE][0] == sys.executable
+    plan = begun(Path("out"), first_initial_state=7)
+    commands = node_commands(plan.config, plan.output, Path("out/workers/0"))
+    assert list(commands) == ["policy_node", "command_gate", BRIDGE]
+    assert commands["policy_node"][-1] == "out/policy.yaml"
+    assert commands["command_gate"][-1] == "out/robot.yaml"
+    assert commands[BRIDGE][0] == sys.executable
     assert yaml_config.load(project / "out" / "config.yaml", SimConfig) == plan.config
     assert plan.provenance.mode == "lockstep"
     assert plan.chunk_timeout_s == 5.0
@@ -114,11 +133,48 @@ def test_the_plan_names_three_processes_and_writes_the_effective_files(project: 
     assert plan.provenance.bundle_sha256 == hashlib.sha256(manifest).hexdigest()
 
 
+def policy_file() -> PolicyParameters:
+    return read_parameter_file(Path("out/policy.yaml"), "policy_node", PolicyParameters)
+
+
+def robot_file() -> GateParameters:
+    return read_parameter_file(Path("out/robot.yaml"), "command_gate", GateParameters)
+
+
 def test_a_bundle_on_the_command_line_replaces_the_named_one(project: Path) -> None:
     write_bundle(project / "models" / "other")
-    prepare(config(), Path("out"), Path("models/other"))
-    parameters = read_parameter_file(Path("out/policy.yaml"), "policy_node", PolicyParameters)
-    assert (parameters.bundle, parameters.autostart) == ("models/other", True)
+    begun(Path("out"), Variant(bundle=Path("models/other")))
+    assert (policy_file().bundle, policy_file().autostart) == ("models/other", True)
+
+
+@pytest.mark.parametrize(("horizon", "rows"), [("full", 10), ("half", 5), ("one", 1), (3, 3), (None, 8)])
+def test_the_executed_steps_and_the_rule_for_late_ones_are_written_into_the_robots_file(
+    project: Path, horizon: Any, rows: int
+) -> None:
+    plan = begun(Path("out"), Variant(execution_horizon=horizon, late_steps="skip"))
+    assert (robot_file().execution_horizon, plan.execution_horizon, robot_file().late_steps) == (rows, rows, "skip")
+
+
+@pytest.mark.parametrize(("mode", "is_lockstep"), [("lockstep", True), ("real_time", False)])
+def test_the_mode_decides_whether_policy_and_gate_wait_for_a_simulator(
+    project: Path, mode: str, is_lockstep: bool
+) -> None:
+    plan = begun(Path("out"), mode=mode)
+    assert (policy_file().lockstep, robot_file().lockstep, plan.provenance.mode) == (is_lockstep, is_lockstep, mode)
+
+
+def test_a_measured_latency_goes_into_the_output_folder_and_a_named_one_into_the_configuration(project: Path) -> None:
+    Path("measured.txt").write_text("12.5\n80\n")
+    plan = begun(Path("out"), Variant(latency="measured.txt"))
+    assert (plan.config.mode, plan.config.latency) == ("latency", "out/latency.txt")
+    assert Path("out/latency.txt").read_text() == "12.5\n80.0\n"
+    assert prepare(config(), Path("other"), Variant(latency="0.1s")).config.latency == "100ms"
+
+
+def test_variants_are_told_apart_by_their_names() -> None:
+    variant = Variant(bundle=Path("models/a"), execution_horizon="half", late_steps="skip", latency="80/140ms")
+    assert variant.name == "a_horizon-half_skip_80-140ms"
+    assert Variant().name == "as-configured"
 
 
 def test_a_flipped_bit_stops_before_anything_is_made(project: Path) -> None:
@@ -131,7 +187,7 @@ def test_a_flipped_bit_stops_before_anything_is_made(project: Path) -> None:
 def test_parts_that_do_not_fit_are_refused(project: Path) -> None:
     write_bundle(project / "models" / "slow", control_rate_hz=5.0)
     with pytest.raises(ContractError, match=r"robot.yaml: control_rate_hz: expected 5.0 as in models/slow, got 20.0"):
-        prepare(config(), Path("out"), Path("models/slow"))
+        prepare(config(), Path("out"), Variant(bundle=Path("models/slow")))
     Path("robot.yaml").write_text(ROBOT.replace("execution_horizon: 8", "execution_horizon: 11"))
     complaint = r"robot.yaml: command_gate.execution_horizon: expected <= 10, the chunk_size of models/tiny, got 11"
     with pytest.raises(ContractError, match=complaint):
@@ -146,19 +202,13 @@ def test_parts_that_do_not_fit_are_refused(project: Path) -> None:
 
 def test_a_missing_bundle_is_said_before_anything_is_made(project: Path) -> None:
     with pytest.raises(BundleError, match=r"^models/none: "):
-        prepare(config(), Path("out"), Path("models/none"))
+        prepare(config(), Path("out"), Variant(bundle=Path("models/none")))
     assert not Path("out").exists()
 
 
 def test_a_missing_simulator_names_the_command_that_installs_it(project: Path) -> None:
     with pytest.raises(SimulatorError, match=r"got no file at .venv/none; run `make setup-libero`"):
         prepare(sim_config(python=Path(".venv/none")), Path("out"))
-
-
-def test_results_are_never_overwritten(project: Path) -> None:
-    prepare(config(), Path("out"))
-    with pytest.raises(ConfigError, match=r"^out: expected a new or empty folder"):
-        prepare(config(), Path("out"))
 
 
 def test_configuration_text_reads_back_equal() -> None:

@@ -19,6 +19,8 @@ from vla_ros.sim.episode import SimConfig
 HELP = "see a policy move a simulated arm over ROS 2, with videos and a report"
 
 CONFIG = Path("config/sim/libero_object.yaml")
+VIDEO_EVERY_N_STEPS = 2
+"""For a smooth film; an evaluation renders only what the policy sees."""
 
 INTRODUCTION = """\
 {suite} in {simulator}, {episodes} episodes, over ROS 2 topics between three processes:
@@ -31,15 +33,21 @@ everything goes to {output}; Ctrl-C stops all of it
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.add_argument(
+        "--policy", type=Path, metavar="BUNDLE", help="a policy bundle instead of the one that the config names"
+    )
     evaluation_command.add_run_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration from the project's folder."""
-    from vla_ros.evaluation.runner import evaluate
+    from vla_ros.evaluation.plan import Variant
+    from vla_ros.evaluation.runner import evaluate, local
 
     config = yaml_config.load(CONFIG, SimConfig)
-    config = yaml_config.override(config, "command line", episodes_per_task=args.episodes)
+    config = yaml_config.override(
+        config, "command line", episodes_per_task=args.episodes, video_every_n_steps=VIDEO_EVERY_N_STEPS
+    )
     evaluation_command.check_writable(args.json)
     evaluation_command.warn_of_shortage()
     output = args.output or evaluation_command.new_output(Path("demo"))
@@ -52,4 +60,5 @@ def run(args: argparse.Namespace) -> int:
         ),
         flush=True,
     )
-    return evaluation_command.conclude(evaluate(config, output, args.policy), args.json, "demo")
+    evaluation = evaluate(config, output, Variant(bundle=args.policy), local(1))
+    return evaluation_command.conclude(evaluation, args.json, "demo")

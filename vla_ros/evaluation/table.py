@@ -14,9 +14,24 @@ def text_table(evaluation: Evaluation) -> str:
         rows.append(_row(evaluation.total))
     if not rows:
         return "no episode was finished"
-    widths = [max(len(row[column]) for row in (HEADINGS, *rows)) for column in range(len(HEADINGS))]
-    lines = [_line(HEADINGS, widths), "  ".join("-" * width for width in widths)]
+    return "\n".join([aligned(HEADINGS, rows), *_chain_lines(evaluation)])
+
+
+def aligned(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Plain text: the first and the last column are left-aligned, numbers right-aligned."""
+    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+    lines = [_line(headings, widths), "  ".join("-" * width for width in widths)]
     return "\n".join([*lines, *(_line(row, widths) for row in rows)])
+
+
+def _chain_lines(evaluation: Evaluation) -> list[str]:
+    """A sentence on the chains, where there are any."""
+    chains = evaluation.chains
+    if chains is None:
+        return []
+    shares = ", ".join(f"{k}: {count / chains.n:.1%}" for k, (count, _) in enumerate(chains.at_least, 1))
+    low, high = chains.ci95
+    return ["", f"subtasks in a row: {chains.mean:.3f} on average, 95 % {low:.3f} to {high:.3f}; at least {shares}"]
 
 
 def _row(summary: TaskSummary) -> tuple[str, ...]:

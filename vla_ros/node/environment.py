@@ -16,8 +16,8 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "26843
 """Cuts rclpy's take of a 640x480 image from 1.44 to 0.41 ms; read by the C library before Python starts."""
 
 
-def fastdds_profile() -> Path:
-    """The shipped Fast DDS profile: from a checkout, a pip or a colcon install.
+def shared_file(path: Path) -> Path:
+    """A file that comes with the package, by its path in the project: from a checkout, a pip or a colcon install.
 
     Raises:
         ConfigError: the installation is incomplete.
@@ -25,9 +25,18 @@ def fastdds_profile() -> Path:
     prefixes = [sys.prefix, *os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]
     roots = [Path(__file__).resolve().parents[2], *(Path(p) / "share" / "vla_ros" for p in prefixes if p)]
     for root in roots:
-        if (root / PROFILE).is_file():
-            return root / PROFILE
-    raise ConfigError(f"{PROFILE}: expected in one of {', '.join(map(str, roots))}, got nothing; reinstall vla_ros")
+        if (root / path).is_file():
+            return root / path
+    raise ConfigError(f"{path}: expected in one of {', '.join(map(str, roots))}, got nothing; reinstall vla_ros")
+
+
+def fastdds_profile() -> Path:
+    """The shipped Fast DDS profile.
+
+    Raises:
+        ConfigError: the installation is incomplete.
+    """
+    return shared_file(PROFILE)
 
 
 def shared_memory_shortage(folder: Path = Path("/dev/shm")) -> str:  # noqa: S108 (Linux's own shared memory)

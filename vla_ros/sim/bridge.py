@@ -154,6 +154,7 @@ class Bridge:
     def _write_progress(self, task: SimTask, state: int, number: int, step: int, limit: int, gate: str) -> None:
         content = {
             "task": task.name,
+            "instruction": task.instruction,
             "task_index": task.index,
             "initial_state": state,
             "episode": number + 1,

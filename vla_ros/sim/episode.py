@@ -47,7 +47,7 @@ class SimConfig:
         video_every_n_steps: a video frame every so many steps; 0 renders none but those the policy sees.
     """
 
-    simulator: Literal["libero", "simpler"]
+    simulator: Literal["libero", "calvin", "simpler"]
     suite: str
     tasks: tuple[int, ...]
     episodes_per_task: int
@@ -210,11 +210,31 @@ def _cut_torn_line(file: BinaryIO) -> None:
 
 def read_results(path: Path) -> Iterator[EpisodeResult]:
     """The episodes written so far; a line still being written is left for later."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            fields = json.loads(line)
-            fields |= {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-            fields["subtasks"] = tuple(SubtaskResult(**subtask) for subtask in fields["subtasks"])
-            yield EpisodeResult(**fields)
+    yield from ResultFile(path).read()
+
+
+class ResultFile:
+    """An `episodes.jsonl` that grows; each line is parsed once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._results: list[EpisodeResult] = []
+
+    def read(self) -> list[EpisodeResult]:
+        """The episodes written so far, in the order of their ends."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            self._offset += len(whole)
+            self._results += [_parse(line) for line in whole.splitlines()]
+        return list(self._results)
+
+
+def _parse(line: bytes) -> EpisodeResult:
+    fields = json.loads(line)
+    fields |= {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    fields["subtasks"] = tuple(SubtaskResult(**subtask) for subtask in fields["subtasks"])
+    return EpisodeResult(**fields)
