@@ -14,11 +14,18 @@ SHELL := /bin/bash
 
 RUNTIME := .venv/runtime/.installed
 LIBERO := .venv/libero/.installed
+SIMPLER := .venv/simpler/.installed
+# the user's checkout of mees/calvin, with its submodule: CALVIN is not on PyPI
+CALVIN ?= ../calvin
 DEV := .venv/dev/.installed
+# ManiSkill's models and photographs: where MS_ASSET_DIR says, or beside this project, or else in ~/.maniskill
+ifneq ($(wildcard ../shared/assets/mani_skill),)
+export MS_ASSET_DIR ?= $(abspath ../shared/assets/mani_skill)
+endif
 # what an editable install does not follow by itself
 COPIED := setup.py setup.cfg pyproject.toml package.xml $(wildcard scripts/* launch/*.launch.py)
 
-.PHONY: help demo test test-tensorrt faults soak mutants lint setup-runtime setup-libero setup-dev lock clean
+.PHONY: help demo test test-calvin test-tensorrt faults soak mutants lint setup-runtime setup-libero setup-simpler setup-calvin check-calvin setup-dev lock clean
 
 help:  ## this list
 	@echo "vla_ros: vision-language-action policies on ROS 2"
@@ -31,9 +38,15 @@ help:  ## this list
 demo: $(RUNTIME) $(LIBERO)  ## real LIBERO, driven over ROS 2 topics by the policy in models/: videos and a report
 	.venv/runtime/bin/vla-ros demo
 
-test: lint $(LIBERO)  ## everything: lint, types, the simulator's tests, all other tests
+test: lint $(LIBERO) $(SIMPLER)  ## everything: lint, types, the simulators' tests, all other tests
 	.venv/libero/bin/python -m pytest test/sim -m sim
-	.venv/dev/bin/python -m pytest -m "not sim and not tensorrt"
+	.venv/simpler/bin/python -m pytest test/sim -m simpler -rs
+	@if [ -d $(CALVIN)/calvin_env ]; then $(MAKE) test-calvin; else echo \
+		"== no checkout of mees/calvin at $(CALVIN): its tests are left out; make test CALVIN=<checkout> runs them"; fi
+	.venv/dev/bin/python -m pytest -m "not sim and not simpler and not calvin and not tensorrt"
+
+test-calvin: setup-calvin  ## CALVIN's tests, with your checkout of it: CALVIN=../calvin
+	.venv/calvin/bin/python -m pytest test/sim -m calvin
 
 test-tensorrt: .venv/dev/.tensorrt  ## opt-in, no GPU needed: every family's graph through TensorRT-RTX's compiler
 	.venv/dev/bin/python -m pytest test/tensorrt -m tensorrt
@@ -64,7 +77,15 @@ lint: $(DEV)  ## ruff and mypy
 
 setup-runtime: $(RUNTIME)  ## .venv/runtime: the nodes and `vla-ros`, without torch
 setup-libero: $(LIBERO)  ## .venv/libero: the LIBERO simulator and its bridge to ROS 2
+setup-simpler: $(SIMPLER)  ## .venv/simpler: SimplerEnv's Bridge tasks in ManiSkill, and their bridge; downloads their assets
+	.venv/simpler/bin/python -m vla_ros.sim.simpler_install
+setup-calvin: check-calvin .venv/calvin/.installed  ## .venv/calvin: CALVIN and its bridge, with your checkout of mees/calvin: CALVIN=../calvin
+	.venv/calvin/bin/python -m vla_ros.sim.calvin_checkout join $(CALVIN)
 setup-dev: $(DEV)  ## .venv/dev: training, export and tests
+
+# before minutes of installing
+check-calvin:
+	@$(PYTHON) -m vla_ros.sim.calvin_checkout check $(CALVIN)
 
 lock:  ## rewrite requirements/constraints.txt; needs all of python3.10, python3.11 and python3.12
 	$(PYTHON) requirements/lock.py python3.10 python3.11 python3.12

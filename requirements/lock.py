@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 HERE = Path(__file__).parent
-REQUIREMENTS = ("runtime.txt", "libero.txt", "dev.txt")
+REQUIREMENTS = ("runtime.txt", "libero.txt", "calvin.txt", "simpler.txt", "dev.txt")
 LEFT_OUT = ("torch", "triton", "nvidia-", "cuda-")
 
 

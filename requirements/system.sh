@@ -1,5 +1,5 @@
 #!/bin/sh
-# What an environment needs from the operating system: `requirements/system.sh runtime|libero|simpler|dev`.
+# What an environment needs from the operating system: `requirements/system.sh runtime|libero|simpler|calvin|dev`.
 # Installs what is missing with apt, through sudo where you are not root, and does nothing where nothing is missing.
 set -eu
 python=${PYTHON:-python3}
@@ -29,6 +29,8 @@ case ${1:-} in
     libero) libraries="libOSMesa.so.8:libosmesa6 libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0" ;;
     # SAPIEN links to X11, although it opens no window; opencv-python, which ManiSkill requires, to the other two
     simpler) libraries="libX11.so.6:libx11-6 libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0" ;;
+    # Bullet draws with OpenGL through EGL, without a GPU on the CPU through Mesa
+    calvin) libraries="libEGL.so.1:libegl1 libEGL_mesa.so.0:libgl1-mesa-dri" ;;
     *) libraries="" ;;
 esac
 for pair in $libraries; do

@@ -30,6 +30,10 @@ MakeSimulator = Callable[[SimConfig], Simulator]
 
 def make_simulator(sim: SimConfig) -> Simulator:
     """Open the simulator that the configuration names; nothing of it is imported before."""
+    if sim.simulator == "calvin":
+        from vla_ros.sim.calvin import CalvinSimulator
+
+        return CalvinSimulator(sim.suite, sim.camera_width_px, sim.camera_height_px)
     if sim.simulator == "simpler":
         from vla_ros.sim.simpler import SimplerSimulator
 
