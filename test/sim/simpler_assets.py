@@ -1,15 +1,18 @@
-"""Whether SimplerEnv can run in this environment; a test file skips, with the reason, where it cannot."""
+"""Whether SimplerEnv can run here: `NEEDS_SIMPLER` skips its tests, with the reason, where it cannot."""
+
+import importlib.util
 
 import pytest
 
+from vla_ros.sim.simpler_install import asset_folder, missing_assets
 
-def require_simpler() -> None:
-    """Skip the whole module that calls this."""
-    pytest.importorskip("mani_skill", exc_type=ImportError)
-    from vla_ros.errors import SimulatorError
-    from vla_ros.sim.simpler_install import load_tasks
 
-    try:
-        load_tasks()
-    except SimulatorError as error:
-        pytest.skip(str(error), allow_module_level=True)
+def _reason() -> str:
+    if importlib.util.find_spec("mani_skill") is None:
+        return "needs ManiSkill: `make setup-simpler`"
+    missing = missing_assets()
+    return f"needs ManiSkill's assets {', '.join(missing)} in {asset_folder()}: `make setup-simpler`" if missing else ""
+
+
+REASON = _reason()
+NEEDS_SIMPLER = [pytest.mark.simpler, pytest.mark.skipif(bool(REASON), reason=REASON)]

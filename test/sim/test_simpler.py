@@ -4,17 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from test.sim.simpler_assets import require_simpler
+from test.sim.simpler_assets import NEEDS_SIMPLER
+from vla_ros.action import Command
+from vla_ros.errors import SimulatorError
+from vla_ros.sim.simpler import SimplerSimulator
 
-require_simpler()
-pytestmark = pytest.mark.simpler
-
-from scipy.spatial.transform import Rotation  # noqa: E402
-
-from vla_ros.action import Command  # noqa: E402
-from vla_ros.errors import SimulatorError  # noqa: E402
-from vla_ros.sim.simpler import SimplerSimulator  # noqa: E402
+pytestmark = NEEDS_SIMPLER
 
 SPOON, CARROT, STACK, EGGPLANT = range(4)
 

@@ -1,15 +1,11 @@
 """SimplerEnv's Bridge tasks pass the suite of all simulators."""
 
-import pytest
+from test.sim.compliance.simpler import SUBJECT
+from test.sim.compliance.suite import SimulatorCompliance
+from test.sim.simpler_assets import NEEDS_SIMPLER
 
-from test.sim.simpler_assets import require_simpler
-
-require_simpler()
-
-from test.sim.compliance.simpler import SUBJECT  # noqa: E402
-from test.sim.compliance.suite import SimulatorCompliance  # noqa: E402
+pytestmark = NEEDS_SIMPLER
 
 
-@pytest.mark.simpler
 class TestSimpler(SimulatorCompliance):
     subject = SUBJECT
