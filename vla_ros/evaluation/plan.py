@@ -22,6 +22,11 @@ from vla_ros.sim.latency import read_latency
 POLICY_NODE, GATE, BRIDGE = "policy_node", "command_gate", "sim_bridge"
 CONFIG, POLICY, ROBOT, LATENCY = "config.yaml", "policy.yaml", "robot.yaml", "latency.txt"
 """The effective files in the output folder: what the three processes really read."""
+PROGRAMS = {
+    POLICY_NODE: "vla_ros.node.policy_node",
+    GATE: "vla_ros.node.command_gate_node",
+    BRIDGE: "vla_ros.sim.bridge_node",
+}
 EPISODES, PROGRESS = "episodes.json", "progress.json"
 """In the folder of a group of processes."""
 
@@ -169,11 +174,11 @@ def node_commands(config: SimConfig, output: Path, folder: Path) -> dict[str, li
     """
     here = [sys.executable, "-m"]
     return {
-        POLICY_NODE: [*here, "vla_ros.node.policy_node", "--ros-args", "--params-file", str(config.policy)],
-        GATE: [*here, "vla_ros.node.command_gate_node", "--ros-args", "--params-file", str(config.robot)],
+        POLICY_NODE: [*here, PROGRAMS[POLICY_NODE], "--ros-args", "--params-file", str(config.policy)],
+        GATE: [*here, PROGRAMS[GATE], "--ros-args", "--params-file", str(config.robot)],
         # absolute, but never resolved: a virtual environment's python is a link out of it
         BRIDGE: [
-            *(str(config.python.absolute()), "-m", "vla_ros.sim.bridge_node"),
+            *(str(config.python.absolute()), "-m", PROGRAMS[BRIDGE]),
             *("--config", str(output / CONFIG), "--output", str(output)),
             *("--only", str(folder / EPISODES), "--progress", str(folder / PROGRESS)),
         ],
