@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from test.sim.simpler_assets import NEEDS_SIMPLER
-from vla_ros.action import Command
+from test.sim.stacking_script import rows
+from vla_ros.action import ARM_DIM, GRIPPER_OPEN, Command
 from vla_ros.errors import SimulatorError
 from vla_ros.sim.simpler import SimplerSimulator
 
@@ -76,6 +77,16 @@ def test_success_is_the_object_on_its_target(simulator: SimplerSimulator) -> Non
     assert simulator.is_success()
     start(simulator, STACK)
     assert not simulator.is_success()
+
+
+def test_a_script_stacks_the_cubes(simulator: SimplerSimulator) -> None:
+    start(simulator, STACK)
+    verdicts = []
+    for row in rows():
+        simulator.step(Command(delta=row[:ARM_DIM].astype(np.float64), gripper=float(row[ARM_DIM])))
+        verdicts.append(simulator.is_success())
+    assert verdicts[-1]
+    assert verdicts.index(True) == [row[ARM_DIM] for row in rows()].index(GRIPPER_OPEN, 20)  # once it lets go
 
 
 def test_only_what_is_looked_at_is_drawn(simulator: SimplerSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
