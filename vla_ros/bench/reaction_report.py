@@ -10,6 +10,7 @@ import numpy as np
 from vla_ros.bench import report
 from vla_ros.bench.reaction import CAMERA_RATE_HZ, COMMAND_RATE_HZ, Case, Measured
 from vla_ros.bench.reaction_stages import STAGES, WAIT, spread
+from vla_ros.evaluation.provenance import machine, utc_now
 
 BUSY = 0.1
 """Cores that others use, from which on the report warns."""
@@ -63,7 +64,15 @@ def text(results: Sequence[Measured]) -> str:
         for target in targets(result)
     ]
     reached = report.table(("case", "figure", "measured", "to reach", ""), rows)
-    return "\n\n".join([*map(_case, results), reached, f"ran with {results[0].case.placement.text}"])
+    return "\n\n".join([*map(_case, results), reached, _circumstances(results[0].case)])
+
+
+def _circumstances(case: Case) -> str:
+    where = machine()
+    return (
+        f"measured on {where['processor']}, {where['cores']} cores, {where['system']}, {utc_now()}\n"
+        f"ran with {case.placement.text}"
+    )
 
 
 def _case(measured: Measured) -> str:
