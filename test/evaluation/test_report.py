@@ -1,3 +1,4 @@
+import dataclasses
 import html.parser
 import json
 from pathlib import Path
@@ -5,9 +6,10 @@ from urllib.parse import unquote
 
 from test.evaluation.episodes import episode, evaluation
 from vla_ros.evaluation.plots import reaction_svg
-from vla_ros.evaluation.record import to_json
+from vla_ros.evaluation.record import Candidate, to_json
 from vla_ros.evaluation.report import render, write_report
 from vla_ros.evaluation.table import text_table
+from vla_ros.sim.episode import SubtaskResult
 
 
 class Page(html.parser.HTMLParser):
@@ -32,6 +34,74 @@ def test_the_report_shows_figures_outcomes_reasons_and_provenance(tmp_path: Path
     )
     for expected in ("50 %", "1 of 2", "held", "chunk: none for 5.0 s", "b" * 64, "lockstep", "mujoco", "a processor"):
         assert expected in text
+
+
+def test_the_failures_come_first_in_a_gallery_of_their_own(tmp_path: Path) -> None:
+    text = render(
+        evaluation(
+            tmp_path,
+            episode(video="good.mp4"),
+            episode(initial_state=1, outcome="timeout", video="bad.mp4"),
+            episode(initial_state=2, outcome="simulator_failed", reason="reset: RuntimeError: no GL", video=""),
+        )
+    )
+    assert text.index("Failures") < text.index("bad.mp4") < text.index("Successes") < text.index("good.mp4")
+    assert "simulator failed" in text
+    assert "reset: RuntimeError: no GL" in text
+
+
+def test_a_measured_row_stands_under_those_of_the_paper(tmp_path: Path) -> None:
+    text = render(evaluation(tmp_path, episode(), suite="libero_10"))
+    assert text.index("Qwen3-VL-2B") < text.index("55.8") < text.index("100.0 (20.7 to 100.0)")
+    assert "arXiv 2601.03309" in text
+    assert "Beside the paper" not in render(evaluation(tmp_path, episode(), suite="libero_object"))
+
+
+def test_chain_lengths_are_a_table_and_stand_beside_the_papers(tmp_path: Path) -> None:
+    parts = tuple(
+        SubtaskResult(name="x", instruction=f"do {k}", outcome=outcome, steps=1)
+        for k, outcome in enumerate(("success", "success", "timeout", "not_reached", "not_reached"))
+    )
+    made = evaluation(
+        tmp_path, episode(outcome="timeout", subtasks=parts), simulator="calvin", suite="scene_d", tasks=(0,)
+    )
+    text = render(made)
+    for expected in ("at least 5", "2.000", "4.142", "2 of 5 done", "step limit at: do 2"):
+        assert expected in text
+    assert "subtasks in a row: 2.000 on average" in text_table(made)
+    assert to_json(made)["chains"]["at_least"][1]["successes"] == 1
+
+
+def test_a_selection_is_told_apart_from_the_test(tmp_path: Path) -> None:
+    candidates = (
+        Candidate(name="horizon-4", n=10, successes=9, score=0.9, ci95=(0.6, 1.0), is_chosen=True),
+        Candidate(name="horizon-8", n=10, successes=3, score=0.3, ci95=(0.1, 0.6), is_chosen=False),
+    )
+    made = dataclasses.replace(evaluation(tmp_path, episode(outcome="timeout")), selection=candidates)
+    text = render(made)
+    assert "0 of 1" in text
+    assert text.count("chosen, tested above") == 1
+    assert [candidate["name"] for candidate in to_json(made)["selection"]] == ["horizon-4", "horizon-8"]
+    assert to_json(made)["tasks"][0]["n"] == 1
+
+
+def test_latency_limits_and_speed_are_told(tmp_path: Path) -> None:
+    made = evaluation(
+        tmp_path,
+        episode(latency_ms=(100.0, 120.0), simulator_s=5.0, rendered=20, clamped_steps=4),
+        mode="latency",
+        latency="100/120ms",
+    )
+    provenance = dataclasses.replace(made.provenance, mode="latency")
+    text = render(dataclasses.replace(made, gate_counts={"clamped": 7}, provenance=provenance))
+    for expected in ("100/120ms", "drawn for 2 images", "4.00 % of all steps", "gate: clamped", "20.0 steps/s"):
+        assert expected in text
+
+
+def test_episodes_that_were_run_again_are_told(tmp_path: Path) -> None:
+    made = dataclasses.replace(evaluation(tmp_path, episode()), broken=(episode(outcome="held", reason="no chunk"),))
+    assert "1 episode broke an earlier" in render(made)
+    assert to_json(made)["episodes_run_again"][0]["outcome"] == "held"
 
 
 def test_video_links_are_relative_and_lead_to_files(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 import pytest
 
 from test.evaluation.episodes import episode
-from vla_ros.evaluation.statistics import summarize, summarize_latency, wilson_interval
+from vla_ros.evaluation.statistics import mean_interval, summarize, summarize_chains, summarize_latency, wilson_interval
+from vla_ros.sim.episode import SubtaskResult
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,54 @@ def test_tasks_are_summed_up_apart_and_pool_their_latencies() -> None:
     assert first.reaction is not None
     assert first.reaction.p50_ms == 20.0
     assert (second.task, second.successes) == ("b", 0)
+
+
+def chain(completed: int, length: int = 5) -> tuple[SubtaskResult, ...]:
+    outcomes = ["success"] * completed + ["timeout"] * (completed < length)
+    outcomes += ["not_reached"] * (length - len(outcomes))
+    return tuple(SubtaskResult(name="x", instruction="x", outcome=outcome, steps=1) for outcome in outcomes)  # type: ignore[arg-type]
+
+
+def test_chains_are_counted_as_calvin_does() -> None:
+    lengths = [5, 0, 2, 2, 1]
+    chains = summarize_chains([episode(subtasks=chain(length)) for length in lengths])
+    assert chains is not None
+    assert (chains.n, chains.mean) == (5, 2.0)
+    assert [count for count, _ in chains.at_least] == [4, 3, 1, 1, 1]  # 1 to 5 in a row
+    assert chains.at_least[0][1] == wilson_interval(4, 5)
+    assert chains.ci95[0] < 2.0 < chains.ci95[1]
+
+
+def test_a_chain_whose_simulator_died_without_a_word_counts_as_none_completed() -> None:
+    chains = summarize_chains([episode(subtasks=chain(5)), episode(outcome="simulator_failed", subtasks=())])
+    assert chains is not None
+    assert (chains.n, chains.mean) == (2, 2.5)
+
+
+def test_episodes_that_ask_for_one_thing_have_no_chains() -> None:
+    assert summarize_chains([episode(), episode(subtasks=chain(1, length=1))]) is None
+    assert summarize_chains([]) is None
+
+
+def test_the_interval_of_a_mean_is_that_of_its_standard_error() -> None:
+    values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0] * 50  # standard deviation 1.71, so 2.5 +- 1.96 * 1.71 / sqrt(300)
+    assert mean_interval(values) == pytest.approx((2.5 - 0.193, 2.5 + 0.193), abs=0.02)
+    assert mean_interval([3.0, 3.0]) == (3.0, 3.0)
+
+
+def test_a_simulators_failure_counts_among_the_episodes_and_never_as_a_success() -> None:
+    (task,) = summarize([episode(), episode(initial_state=1, outcome="simulator_failed", steps=3)])
+    assert (task.n, task.successes) == (2, 1)
+    assert task.outcomes == {"success": 1, "simulator_failed": 1}
+
+
+def test_speed_and_limits_are_over_all_steps() -> None:
+    (task,) = summarize(
+        [
+            episode(steps=100, simulator_s=2.0, clamped_steps=5, rendered=13, latency_ms=(50.0,)),
+            episode(initial_state=1, steps=300, simulator_s=2.0, clamped_steps=0, rendered=38, latency_ms=(150.0,)),
+        ]
+    )
+    assert (task.steps_per_s, task.clamped_share, task.rendered) == (100.0, 5 / 400, 51)
+    assert task.latency is not None
+    assert task.latency.p50_ms == 100.0

@@ -98,7 +98,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the evaluation and show its table."""
     from vla_ros.evaluation.runner import evaluate
-    from vla_ros.evaluation.sweep import Choices, select, sweep
+    from vla_ros.evaluation.sweep import Choices, Sweep, select, sweep
 
     choices = Choices(
         bundles=tuple(args.policy),
@@ -113,7 +113,10 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or new_output(args.config)
     runner = _runner(args)
     if args.select:
-        return conclude(select(config, output, variants, runner), args.json, "eval")
+        chosen = select(config, output, variants, runner)
+        if isinstance(chosen, Sweep):
+            return _conclude_sweep(chosen, args.json)
+        return conclude(chosen, args.json, "eval")
     if len(variants) > 1:
         return _conclude_sweep(sweep(config, output, variants, runner), args.json)
     return conclude(evaluate(config, output, variants[0], runner), args.json, "eval")

@@ -21,6 +21,7 @@ from vla_ros.evaluation.shard import FAILURE, write_shard
 from vla_ros.sim.episode import EpisodeKey, ResultFile, append_result, read_results
 
 REQUIREMENT = "ray>=2.40"
+SHARD_PROGRAM = "vla_ros.evaluation.shard"
 PARTS_A_WORKER = 4
 """Parts that each worker gets, one after another: less waiting for the last one, but each loads a policy."""
 
@@ -107,7 +108,7 @@ def run_part(
     with tempfile.TemporaryDirectory(prefix="vla_ros-shard-") as scratch:
         folder = Path(scratch) / "shard"
         write_shard(folder, files, bundle_sha256, episodes)
-        command = [sys.executable, "-m", "vla_ros.evaluation.shard", str(folder)]
+        command = [sys.executable, "-m", SHARD_PROGRAM, str(folder)]
         ended = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
         path = folder / FAILURE
         last = (ended.stderr.strip().splitlines() or ["it wrote nothing"])[-1]

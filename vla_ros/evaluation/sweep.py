@@ -9,7 +9,7 @@ from typing import Any
 from vla_ros.control.chunk_scheduler import LateSteps
 from vla_ros.control.gate_config import ExecutionHorizon
 from vla_ros.errors import ConfigError
-from vla_ros.evaluation.plan import AS_CONFIGURED, Variant, prepare
+from vla_ros.evaluation.plan import Variant, prepare
 from vla_ros.evaluation.record import Candidate, Evaluation, to_json
 from vla_ros.evaluation.resume import SELECTION
 from vla_ros.evaluation.runner import Runner, evaluate
@@ -90,25 +90,27 @@ def sweep(config: SimConfig, output: Path, variants: Sequence[Variant], run: Run
     return Sweep(output=output, variants=tuple(variants), evaluations=tuple(evaluations))
 
 
-def select(config: SimConfig, output: Path, variants: Sequence[Variant], run: Runner | None = None) -> Evaluation:
+def select(
+    config: SimConfig, output: Path, variants: Sequence[Variant], run: Runner | None = None
+) -> Evaluation | Sweep:
     """Choose the best variant on the selection's initial states, then test that one alone on the test's.
 
     Of equal ones the first is taken. The candidates' folders are in `output`/selection.
 
+    Returns:
+        The test; or, where a candidate broke off, so that there is no choice, all that came of the candidates.
+
     Raises:
         VlaRosError: as `sweep`.
-        ConfigError: the configuration has no states for a selection, or a candidate could not be evaluated.
+        ConfigError: the configuration has no states for a selection.
     """
     if not config.selection_episodes_per_task:
         raise ConfigError(
             "selection_episodes_per_task: expected some for --select, got 0; the test's own states cannot do both"
         )
-    if not config.episodes_per_task:
-        raise ConfigError("episodes_per_task: expected some to test on, got 0")
-    prepare(config, output, variants[0] if variants else AS_CONFIGURED)
     tried = sweep(selection_config(config), output / SELECTION, variants, run)
     if tried.failure:
-        raise ConfigError(f"{tried.output}: expected all candidates to be evaluated, got: {tried.failure}")
+        return tried
     best = max(range(len(variants)), key=lambda index: tried.evaluations[index].score)
     candidates = tuple(
         _candidate(variant, evaluation, index == best)
