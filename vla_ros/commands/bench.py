@@ -15,15 +15,20 @@
   late-steps      what a policy's latency does to a reach, with a displacement ledger, skipping and restarting; a
                   simulation of the real gate, in a second.
 
+  sim CONFIG      episodes per hour of an evaluation in a simulator, which renders only what the policy sees, beside a
+                  bridge that renders every step: the same episodes over ROS 2, in turns.
+
 example:
   vla-ros bench train config/train/libero_object_tiny.yaml --json bench.json --plot bench.png
   vla-ros bench inference config/policy/qwen3_vl_2b.yaml --json inference.json --plot inference.png
   vla-ros bench reaction --frames 900
   vla-ros bench late-steps --plot late_steps.png
+  vla-ros bench sim config/sim/libero_object.yaml --episodes 5 --json sim.json
 """
 
 import argparse
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +39,14 @@ if TYPE_CHECKING:
     from vla_ros.bench.inference import InferenceBenchmark
     from vla_ros.bench.reaction import Case, Placement
 
-HELP = "measure training, inference (engines, torch, roofline), reaction times and what latency does to a reach"
+HELP = (
+    "measure training, inference (engines, torch, roofline), reaction times, simulators, what latency does to a reach"
+)
 TRAIN_HELP = "measure training: data path, bare computation and the real loop"
 INFERENCE_HELP = "measure inference: engines, torch and the machine's roofline, side by side"
 REACTION_HELP = "measure reaction: camera image to command through the real nodes, by stage; stops; ticks"
 LATE_STEPS_HELP = "simulate what a policy's latency does to a reach, by what becomes of late steps"
+SIM_HELP = "measure episodes per hour in a simulator, beside rendering every step"
 INFERENCE = """Latency and memory of one forward pass, from an observation to the model's outputs.
 
 With a config of config/policy/ the policy is of that real size with random weights: nothing is downloaded, and latency,
@@ -118,6 +126,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     late_steps = benchmarks.add_parser("late-steps", help=LATE_STEPS_HELP, description=LATE_STEPS_HELP)
     _add_outputs(late_steps, "draw the reaches into this file")
+    sim = benchmarks.add_parser("sim", help=SIM_HELP, description=SIM_HELP)
+    sim.add_argument("config", type=Path, help="config/sim/*.yaml")
+    sim.add_argument("--episodes", type=_positive, help="episodes of each task [the config's]")
+    sim.add_argument("--rounds", type=_positive, default=2, help="how often each bridge runs them, in turns (2)")
+    sim.add_argument("--output", type=Path, help="folder of all results (runs/bench-sim-<date>-<time>)")
+    sim.add_argument("--json", type=Path, help="write figures, units, seeds, versions and machine to this file")
+    sim.set_defaults(plot=None)
 
 
 def _add_inference(parser: argparse.ArgumentParser) -> None:
@@ -177,6 +192,7 @@ def run(args: argparse.Namespace) -> int:
         "inference": _run_inference,
         "reaction": _run_reaction,
         "late-steps": _run_late_steps,
+        "sim": _run_sim,
     }
     return benchmarks[args.benchmark](args)
 
@@ -199,6 +215,16 @@ def _run_late_steps(args: argparse.Namespace) -> int:
     from vla_ros.bench import late_steps, late_steps_report
 
     return _report(args, late_steps_report, late_steps.compare())
+
+
+def _run_sim(args: argparse.Namespace) -> int:
+    from vla_ros.bench import simulation
+    from vla_ros.sim.episode import SimConfig
+
+    config = yaml_config.load(args.config, SimConfig)
+    config = yaml_config.override(config, "command line", episodes_per_task=args.episodes)
+    output = args.output or Path("runs") / f"bench-sim-{time.strftime('%Y%m%d-%H%M%S')}"
+    return _report(args, simulation, simulation.measure(config, output, args.rounds), config)
 
 
 def _run_reaction(args: argparse.Namespace) -> int:

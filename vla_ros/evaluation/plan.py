@@ -161,7 +161,7 @@ def _effective_files(
     return config, files
 
 
-def node_commands(config: SimConfig, output: Path, folder: Path) -> dict[str, list[str]]:
+def node_commands(config: SimConfig, output: Path, folder: Path, bridge: str = "") -> dict[str, list[str]]:
     """The three processes; policy and gate run under this interpreter, the bridge under the simulator's.
 
     What the command line changes is in the parameter files, not in `-p`: with `-p a:=1 --params-file F -p b:=2`, a `b`
@@ -171,6 +171,7 @@ def node_commands(config: SimConfig, output: Path, folder: Path) -> dict[str, li
         config: as planned.
         output: holds the configuration and takes the results.
         folder: of this group of processes, which says there which episodes it is to run and how far it is.
+        bridge: another program than sim_bridge.
     """
     here = [sys.executable, "-m"]
     return {
@@ -178,7 +179,7 @@ def node_commands(config: SimConfig, output: Path, folder: Path) -> dict[str, li
         GATE: [*here, PROGRAMS[GATE], "--ros-args", "--params-file", str(config.robot)],
         # absolute, but never resolved: a virtual environment's python is a link out of it
         BRIDGE: [
-            *(str(config.python.absolute()), "-m", PROGRAMS[BRIDGE]),
+            *(str(config.python.absolute()), "-m", bridge or PROGRAMS[BRIDGE]),
             *("--config", str(output / CONFIG), "--output", str(output)),
             *("--only", str(folder / EPISODES), "--progress", str(folder / PROGRESS)),
         ],

@@ -105,13 +105,13 @@ def default_workers(config: SimConfig) -> int:
     return max(1, len(os.sched_getaffinity(0)) // CORES_A_WORKER)
 
 
-def local(workers: int) -> Runner:
-    """On this machine, in so many groups of processes at most."""
+def local(workers: int, bridge: str = "") -> Runner:
+    """On this machine, in so many groups of processes at most; with another program than sim_bridge, if it is named."""
 
     def run(plan: Plan, episodes: Sequence[EpisodeKey], watch: Watch, lock: int) -> str:
         with ExitStack() as stack:
             group = [
-                _worker(plan, share, number, stack.enter_context(reserved_domain()), min(workers, len(episodes)))
+                _worker(plan, share, number, stack.enter_context(reserved_domain()), workers > 1, bridge)
                 for number, share in enumerate(shares(episodes, workers), _first_number(plan.output))
             ]
             failure = supervise(group, plan.output, watch, lock)
@@ -133,16 +133,18 @@ def _first_number(output: Path) -> int:
     return max(numbers, default=-1) + 1
 
 
-def _worker(plan: Plan, share: Sequence[EpisodeKey], number: int, domain: int, workers: int) -> Worker:
+def _worker(
+    plan: Plan, share: Sequence[EpisodeKey], number: int, domain: int, is_one_of_many: bool, bridge: str
+) -> Worker:
     folder = plan.output / "workers" / str(number)
     environment = child_environment(domain, folder)
-    if workers > 1:
+    if is_one_of_many:
         # a software renderer starts a thread per core in every process: they would fight over the cores
         environment.setdefault("LP_NUM_THREADS", "1")
     return Worker(
         name=str(number),
         episodes=share,
-        commands=node_commands(plan.config, plan.output, folder),
+        commands=node_commands(plan.config, plan.output, folder, bridge),
         environment=environment,
         output=plan.output,
         answer_timeout_s=plan.config.answer_timeout_s,

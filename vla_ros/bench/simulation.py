@@ -1,0 +1,106 @@
+"""Episodes per hour of an evaluation, beside a bridge that renders every step: the same episodes, in turns."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_ros.bench import report
+from vla_ros.errors import SimulatorError
+from vla_ros.evaluation.plan import BRIDGE, PROGRAMS
+from vla_ros.evaluation.runner import evaluate, local
+from vla_ros.sim.episode import EpisodeResult, SimConfig
+
+BRIDGES = {"as seen": PROGRAMS[BRIDGE], "every step": "vla_ros.bench.every_step_bridge"}
+"""Images only of what the policy sees, or of every step."""
+HEADINGS = ("images", "episodes", "successes", "s/episode", "episodes/h", "steps/s", "rendered")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One of the two bridges.
+
+    Attributes:
+        name: which.
+        results: its episodes; their durations have the reset in them, but not the start of the processes.
+    """
+
+    name: str
+    results: tuple[EpisodeResult, ...]
+
+    @property
+    def episode_s(self) -> float:
+        """Duration of an episode, on average [s]."""
+        return sum(result.wall_s for result in self.results) / len(self.results)
+
+    @property
+    def steps_per_s(self) -> float:
+        """Of the simulator alone, images included and resets not."""
+        return sum(result.steps for result in self.results) / sum(result.simulator_s for result in self.results)
+
+    @property
+    def rendered(self) -> int:
+        """Images, those of every step included."""
+        seen = sum(result.rendered for result in self.results)
+        return seen + (sum(result.steps for result in self.results) if self.name == "every step" else 0)
+
+
+def measure(config: SimConfig, output: Path, rounds: int) -> list[Measured]:
+    """Run the configuration's episodes `rounds` times with either bridge, in turns, without extra video frames.
+
+    Raises:
+        SimulatorError: a run broke off.
+    """
+    config = dataclasses.replace(config, video_every_n_steps=0)
+    results: dict[str, list[EpisodeResult]] = {name: [] for name in BRIDGES}
+    for number in range(rounds):
+        names = list(BRIDGES) if number % 2 == 0 else list(BRIDGES)[::-1]
+        for name in names:
+            folder = output / f"{number}-{name.replace(' ', '-')}"
+            evaluation = evaluate(config, folder, run=local(1, BRIDGES[name]))
+            if evaluation.failure:
+                raise SimulatorError(f"{folder}: {evaluation.failure}")
+            results[name] += evaluation.results
+    return [Measured(name=name, results=tuple(found)) for name, found in results.items()]
+
+
+def speed_up(measured: list[Measured]) -> float:
+    """How many times as many episodes per hour."""
+    as_seen, every_step = measured
+    return every_step.episode_s / as_seen.episode_s
+
+
+def text(measured: list[Measured]) -> str:
+    """Both, and the ratio."""
+    rows = [
+        (
+            each.name,
+            str(len(each.results)),
+            str(sum(result.is_success for result in each.results)),
+            f"{each.episode_s:.1f}",
+            f"{3600 / each.episode_s:.0f}",
+            f"{each.steps_per_s:.1f}",
+            str(each.rendered),
+        )
+        for each in measured
+    ]
+    return f"{report.table(HEADINGS, rows)}\n\n{speed_up(measured):.2f} times the episodes per hour"
+
+
+def document(measured: list[Measured], config: SimConfig) -> dict[str, Any]:
+    """See `report.document`."""
+    figures: dict[str, Any] = {"speed_up": speed_up(measured)}
+    units = {"speed_up": "1"}
+    for each in measured:
+        name = each.name.replace(" ", "_")
+        figures |= {
+            f"{name}_episode_s": each.episode_s,
+            f"{name}_steps_per_s": each.steps_per_s,
+            f"{name}_rendered": each.rendered,
+        }
+        units |= {f"{name}_episode_s": "s", f"{name}_steps_per_s": "1/s", f"{name}_rendered": "1"}
+    return report.document(figures, units, [config.seed], ("numpy",)) | {
+        "simulator": config.simulator,
+        "suite": config.suite,
+        "episodes": len(measured[0].results),
+    }
