@@ -13,8 +13,8 @@ from vla_ros.action import ARM_DIM, GRIPPER_CLOSED, GRIPPER_OPEN, ActionSpace, C
 from vla_ros.data.conventions import CALVIN
 from vla_ros.errors import SimulatorError
 from vla_ros.observation import CameraSpec
-from vla_ros.sim.calvin_chains import load_chains, load_start
-from vla_ros.sim.calvin_world import CalvinWorld, load_instructions, open_world
+from vla_ros.sim.calvin_chains import CalvinBenchmark, load_benchmark
+from vla_ros.sim.calvin_world import CalvinWorld, open_world
 from vla_ros.sim.quiet import silently
 from vla_ros.sim.simulator import SimTask, Subtask
 
@@ -52,7 +52,8 @@ class CalvinSimulator:
         suite: `scene_d`, drawn with OpenGL by EGL; or `scene_d_tiny_renderer`, drawn by Bullet itself: no driver, the
             same pixels on every machine, but light and floor darker than in CALVIN's data set.
         width_px, height_px: of the camera's image, which is square. CALVIN's own is 200 x 200.
-        open_world: for tests.
+        benchmark: chains and instructions; None: those of the user's checkout.
+        open_world: opens the user's checkout, or a test's stand-in.
 
     Raises:
         SimulatorError: there is no such suite; a part of CALVIN is missing.
@@ -63,6 +64,8 @@ class CalvinSimulator:
         suite: str = "scene_d",
         width_px: int = CAMERA_SIZE_PX,
         height_px: int = CAMERA_SIZE_PX,
+        *,
+        benchmark: CalvinBenchmark | None = None,
         open_world: Callable[..., CalvinWorld] = open_world,
     ) -> None:
         if suite not in SUITES:
@@ -75,9 +78,8 @@ class CalvinSimulator:
         self.suite = suite
         self._open_world = open_world
         self._world: CalvinWorld | None = None
-        self._chains = load_chains()
-        self._start_of = load_start()
-        self._instructions = load_instructions()
+        self._benchmark = load_benchmark() if benchmark is None else benchmark
+        self._chains = self._benchmark.chains
         self._task = SimTask(
             index=0, name="chains", instruction="five instructions in a row", initial_states=len(self._chains)
         )
@@ -93,7 +95,7 @@ class CalvinSimulator:
     def reset(self, task: SimTask, initial_state: int, seed: int) -> None:
         """Put the world into the initial state of one chain, as CALVIN's evaluation does."""
         self._check(task, initial_state)
-        robot_obs, scene_obs = self._start_of(self._chains[initial_state].start)
+        robot_obs, scene_obs = self._benchmark.start(self._chains[initial_state].start)
         self.close()
         self._world = self._open_world(self.camera.width, is_opengl=SUITES[self.suite])
         env = self._world.env
@@ -106,7 +108,7 @@ class CalvinSimulator:
         """The five of this chain."""
         self._check(task, initial_state)
         names = self._chains[initial_state].subtasks
-        return tuple(Subtask(name=name, instruction=self._instructions[name]) for name in names)
+        return tuple(Subtask(name=name, instruction=self._benchmark.instructions[name]) for name in names)
 
     def begin(self, subtask: Subtask) -> None:
         """CALVIN's tasks are changes of the world from here on."""

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from vla_ros.errors import SimulatorError
@@ -38,6 +39,30 @@ class Chain:
 
     start: Symbols
     subtasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalvinBenchmark:
+    """What is asked for, and from which states.
+
+    Attributes:
+        chains: in the benchmark's order.
+        instructions: what the policy is told, by the name of the subtask.
+        start: from the words of a chain's start to `robot_obs` [15] and `scene_obs` [24].
+    """
+
+    chains: tuple[Chain, ...]
+    instructions: Mapping[str, str]
+    start: Callable[[Symbols], tuple[Array, Array]]
+
+
+def load_benchmark() -> CalvinBenchmark:
+    """The benchmark, from the user's checkout.
+
+    Raises:
+        SimulatorError: there is no checkout, or its chains have not been generated.
+    """
+    return CalvinBenchmark(chains=load_chains(), instructions=load_instructions(), start=load_start())
 
 
 def load_chains() -> tuple[Chain, ...]:
@@ -88,8 +113,18 @@ def as_text(sequences: list[tuple[Symbols, tuple[str, ...]]]) -> str:
     return json.dumps([[start, list(names)] for start, names in sequences], separators=(",", ":"))
 
 
+def load_instructions() -> Mapping[str, str]:
+    """The benchmark's own sentences, which are not those of the training data.
+
+    Raises:
+        SimulatorError: there is no checkout.
+    """
+    path = find_checkout() / "calvin_models/conf/annotations/new_playtable_validation.yaml"
+    return {name: texts[0] for name, texts in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
+
+
 def load_start() -> Callable[[Symbols], tuple[Array, Array]]:
-    """CALVIN's own function from the words of a chain's start to `robot_obs` [15] and `scene_obs` [24].
+    """CALVIN's own function from the words of a chain's start to the observations that it is reset to.
 
     Raises:
         SimulatorError: there is no checkout.

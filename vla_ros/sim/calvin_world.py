@@ -3,7 +3,6 @@
 import ctypes
 import importlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,12 +56,6 @@ def open_world(size_px: int, *, is_opengl: bool) -> CalvinWorld:
             "calvin: expected EGL with a driver that draws, got none; install a GPU's driver or the package "
             f"libgl1-mesa-dri, or: {_TINY}"
         ) from error
-
-
-def load_instructions() -> Mapping[str, str]:
-    """What the policy is told for each of CALVIN's tasks: the benchmark's own sentences, unseen in training."""
-    path = find_checkout() / "calvin_models/conf/annotations/new_playtable_validation.yaml"
-    return {name: texts[0] for name, texts in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
 
 
 _TINY = "suite scene_d_tiny_renderer draws without it, less like the data set"

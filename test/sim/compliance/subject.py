@@ -46,6 +46,8 @@ class Subject:
         rest_steps: stops after which the arm is at rest, and the gripper where it was told to be.
         clamped: a command beyond what the controller takes, and one well within.
         max_steps: the benchmark's limit for the task with the index 0.
+        turn_axes: from the effector's orientation, quaternion xyzw [4], to the axes that three numbers of a rotation
+            turn about, [3, 3], in the frame of the deltas; None: the frame's own.
     """
 
     open: Callable[..., Any]
@@ -59,6 +61,7 @@ class Subject:
     rest_steps: int
     clamped: Command
     max_steps: int
+    turn_axes: Callable[[Array], Array] | None = None
 
 
 def command(axis: int, value: float, gripper: float | None = None) -> Command:
