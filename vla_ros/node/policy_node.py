@@ -88,6 +88,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         self._epoch = 0
         self._is_active = False
         self._watches: list[Timer] = []
+        self._mistake: Exception | None = None
         self._fresh_ns = 0
         self._last_refusal = ""
         self._observation: Observation | None = None
@@ -272,6 +273,8 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
 
     def _watch(self) -> None:
         """Once per control period, by the steady clock: what should have come by now and has not?"""
+        if self._mistake is not None:
+            raise self._mistake
         if self._opened is None or not self._is_active:
             return
         now_ns = time.monotonic_ns()
@@ -316,7 +319,14 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
     def _notify(self) -> None:
         """Called from the inference thread."""
         if self.executor is not None:
-            self.executor.create_task(self._on_finished)
+            self.executor.create_task(self._take_finished)
+
+    def _take_finished(self) -> None:
+        try:
+            self._on_finished()
+        except Exception as error:
+            # raised out of a task it would end the process by a signal, without a word (ros2/rclpy issue 1641)
+            self._mistake = error
 
     def _on_finished(self) -> None:
         for inference in self._opened.worker.take() if self._opened is not None else []:
