@@ -37,6 +37,13 @@ for pair in $libraries; do
     "$python" -c "import ctypes; ctypes.CDLL('${pair%%:*}')" 2>/dev/null || packages="$packages ${pair##*:}"
 done
 
+# pybullet has no wheel for Python 3.12: pip builds it, which takes a quarter of an hour
+if [ "${1:-}" = calvin ] && [ "$version" = 3.12 ]; then
+    command -v g++ >/dev/null || packages="$packages g++"
+    header="import os, sysconfig; exit(not os.path.exists(sysconfig.get_paths()['include'] + '/Python.h'))"
+    "$python" -c "$header" || packages="$packages python$version-dev"
+fi
+
 # SAPIEN draws with Vulkan, on the CPU through Mesa's lavapipe: not with that of a Mesa older than this
 least_mesa=25
 mesa=""
