@@ -91,9 +91,10 @@ def download_assets() -> None:
                 source.output_dir / source.target_path, ignore_errors=True
             )  # ManiSkill takes it for the assets
             raise SimulatorError(
-                f"simpler: expected to download ManiSkill's {name} to {asset_folder()}, got: {error}; run "
-                f"`{sys.executable} -m mani_skill.utils.download_asset {name} -y` where there is a network, or have "
-                "MS_ASSET_DIR name a folder that has it in data/"
+                f"simpler: expected to download ManiSkill's {name} to {asset_folder()}, got: {error}; the environment is "
+                "ready without it. Run `make setup-simpler` again where there is a network, or "
+                f"`{sys.executable} -m mani_skill.utils.download_asset {name}`, or have MS_ASSET_DIR name a folder that "
+                "has it in data/"
             ) from error
 
 
