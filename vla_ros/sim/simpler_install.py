@@ -87,14 +87,12 @@ def download_assets() -> None:
         try:
             download.download(source)
         except OSError as error:  # no network: urllib's errors, and a wrong checksum
-            shutil.rmtree(
-                source.output_dir / source.target_path, ignore_errors=True
-            )  # ManiSkill takes it for the assets
+            # ManiSkill would take the empty folder for the assets
+            shutil.rmtree(source.output_dir / source.target_path, ignore_errors=True)
             raise SimulatorError(
-                f"simpler: expected to download ManiSkill's {name} to {asset_folder()}, got: {error}; the environment is "
-                "ready without it. Run `make setup-simpler` again where there is a network, or "
-                f"`{sys.executable} -m mani_skill.utils.download_asset {name}`, or have MS_ASSET_DIR name a folder that "
-                "has it in data/"
+                f"simpler: expected to download ManiSkill's {name} to {asset_folder()}, got: {error}; all else is "
+                "installed. Run `make setup-simpler` again where there is a network, or have MS_ASSET_DIR name a "
+                "folder that has it in data/"
             ) from error
 
 

@@ -53,7 +53,7 @@ class Simulator(Protocol):
 
     @property
     def max_steps(self) -> int:
-        """The benchmark's limit on steps per subtask."""
+        """The benchmark's limit on steps per subtask, of the task that was last reset."""
 
     def tasks(self) -> tuple[SimTask, ...]:
         """All tasks of the suite, in the suite's order."""
