@@ -337,6 +337,17 @@ def test_every_exit_from_run_leaves_a_snapshot() -> None:
     assert run.state.last_exit is snapshot
 
 
+@pytest.mark.parametrize(
+    ("instruction", "policy_instruction", "agreed"),
+    [("go", "go", "go"), ("go", "other", ""), ("go", None, ""), (None, "go", ""), (None, None, "")],
+)
+def test_the_instruction_that_gate_and_policy_agree_on(
+    instruction: str | None, policy_instruction: str | None, agreed: str
+) -> None:
+    state = GateState(instruction=instruction, policy_instruction=policy_instruction)
+    assert state.agreed_instruction == agreed
+
+
 # ---- what is in the way ----
 
 

@@ -44,6 +44,13 @@ def test_too_fast_a_rotation_is_shortened_on_its_own() -> None:
     assert is_clamped
 
 
+@pytest.mark.parametrize(("index", "most"), [(0, 0.1), (1, 0.1), (2, 0.1), (3, 0.2), (4, 0.2), (5, 0.2)])
+def test_every_axis_is_limited(index: int, most: float) -> None:
+    delta, is_clamped = clamp(LIMITS, (9 * np.eye(6)[index]).tolist())
+    np.testing.assert_allclose(delta, most * np.eye(6)[index])
+    assert is_clamped
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("index", range(6))
 def test_a_number_that_is_not_finite_is_refused_not_clamped(index: int, bad: float) -> None:
