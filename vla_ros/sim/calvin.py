@@ -49,8 +49,8 @@ class CalvinSimulator:
     on the OpenGL driver, in the last bits.
 
     Args:
-        suite: `scene_d`, drawn with OpenGL by EGL; or `scene_d_tiny_renderer`, drawn by Bullet itself: no driver, the
-            same pixels on every machine, but light and floor darker than in CALVIN's data set.
+        suite: `scene_d`, drawn with OpenGL by EGL as CALVIN's data set is; or `scene_d_tiny_renderer`, drawn by Bullet
+            itself: it needs no driver, but has other light and textures and no shadows.
         width_px, height_px: of the camera's image, which is square. CALVIN's own is 200 x 200.
         benchmark: chains and instructions; None: those of the user's checkout.
         open_world: opens the user's checkout, or a test's stand-in.
