@@ -35,7 +35,10 @@ ROS_ROOMS = (
 )
 TORCH = ("torch", "transformers", "safetensors", "onnxscript")
 WITHOUT_TORCH = ("control", "node", "engines", "processing", "sim", "evaluation", "commands")
-SIMULATORS = ("libero", "robosuite", "mujoco", "mani_skill", "sapien", "gymnasium")
+SIMULATORS = (
+    *("libero", "robosuite", "mujoco", "mani_skill", "sapien", "gymnasium"),
+    *("calvin_env", "calvin_agent", "pybullet", "hydra", "omegaconf", "gym"),
+)
 
 
 def modules() -> list[Path]:

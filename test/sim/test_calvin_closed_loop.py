@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from test.node.fleet import POLICY, Fleet, Probe
 from test.sim.calvin_checkout_needed import NEEDS_CALVIN
 from test.sim.calvin_policy import CHUNK_SIZE
 from test.sim.calvin_script import POINTS
-from vla_ros.node import qos
 from vla_ros.node.parameters import GateParameters, read_parameter_file
 from vla_ros.sim.episode import EpisodeResult, read_results
 
@@ -31,11 +31,14 @@ INSTRUCTIONS = (
 """The first four of that chain; the script knows the first three."""
 
 
-def start(fleet: Fleet, output: str) -> None:
-    """One chain, drawn without OpenGL, as pixels are not what this is about."""
+def start_nodes(fleet: Fleet) -> None:
     gate = read_parameter_file(ROOT / "config/robot/calvin.yaml", "command_gate", GateParameters)
     fleet.start_node("command_gate", {**asdict(gate), "autostart": True})
     fleet.start_node("policy_node", POLICY, program="test.sim.calvin_policy")
+
+
+def start_bridge(fleet: Fleet, output: str) -> None:
+    """One chain, drawn without OpenGL, as pixels are not what this is about."""
     text = (ROOT / "config/sim/calvin_abc_d.yaml").read_text()
     for before, after in (
         ("suite: scene_d ", "suite: scene_d_tiny_renderer "),
@@ -60,9 +63,12 @@ def end(fleet: Fleet, output: str) -> EpisodeResult:
 
 
 def test_a_script_does_three_of_a_chain_and_the_chain_ends_at_the_fourth(fleet: Fleet, probe: Probe) -> None:
-    states = probe.states("command_gate/state")
-    agreed = probe.listen("command_gate/instruction", String, qos.LATCHED)
-    start(fleet, "run")
+    every_word = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    states = probe.listen("command_gate/state", String, every_word)
+    agreed = probe.listen("command_gate/instruction", String, every_word)
+    start_nodes(fleet)
+    probe.until(lambda: states and agreed, "the gate's first words")
+    start_bridge(fleet, "run")
 
     def is_over() -> bool:
         return not fleet.is_alive("sim_bridge")
@@ -85,7 +91,7 @@ def test_a_script_does_three_of_a_chain_and_the_chain_ends_at_the_fourth(fleet: 
     assert result.clamped_steps == 0
     assert [text for text, _ in itertools.groupby(message.data for message in agreed) if text] == list(INSTRUCTIONS)
     # each new instruction stops the gate before anything of it moves
-    words = [text.split(":")[0] for text in states()]
+    words = [message.data.split(":")[0] for message in states]
     assert [word for word, _ in itertools.groupby(words) if word in ("ARMED", "RUN")] == ["ARMED", "RUN"] * 4
     assert not {"HOLD", "FAULT"} & set(words)
 
@@ -93,7 +99,8 @@ def test_a_script_does_three_of_a_chain_and_the_chain_ends_at_the_fourth(fleet: 
 def test_two_runs_execute_identical_actions(fleet: Fleet) -> None:
     results = []
     for output in ("first", "second"):
-        start(fleet, output)
+        start_nodes(fleet)
+        start_bridge(fleet, output)
         results.append(end(fleet, output))
     first, second = results
     assert first.actions_sha256 == second.actions_sha256
