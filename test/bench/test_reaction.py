@@ -208,10 +208,9 @@ def test_without_permission_the_usual_priorities_are_measured_and_that_is_said(m
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "setpriority", lambda *_: None)
     monkeypatch.setattr(os, "sched_setscheduler", lambda pid, policy, param: policy and refuse())
     placement = choose_placement("auto")
-    assert (placement.gate_priority, placement.policy_priority, placement.policy_nice) == (0, 0, 0)
+    assert (placement.gate_priority, placement.policy_priority, placement.inference_priority) == (0, 0, 0)
     assert placement.text.startswith("usual priorities: this user is permitted no others")
     assert choose_placement("none") == Placement(remark="--priorities none")
 

@@ -8,7 +8,7 @@ import pytest
 
 from test.node.fleet import GATE, Fleet, Probe
 from vla_ros.errors import ConfigError
-from vla_ros.node.scheduling import parse_cores, schedule, usual_priority
+from vla_ros.node.scheduling import inherited_priority, parse_cores, schedule
 
 CORES = frozenset(os.sched_getaffinity(0))
 NICE = 5
@@ -64,6 +64,9 @@ def test_what_the_system_does_not_permit_is_one_line_that_says_how_to_mend_it(mo
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     with pytest.raises(ConfigError, match=r"thread_priority, nice: expected ones that are permitted, got 50, 0: .*rtp"):
         schedule(frozenset(), 50, 0)
+    message = r"inference_priority: expected one that is permitted, got 20: .*rtprio"
+    with pytest.raises(ConfigError, match=message), inherited_priority(20):
+        pass
 
 
 def test_every_thread_of_a_node_runs_on_its_cores_as_nicely_as_told(fleet: Fleet, probe: Probe) -> None:
@@ -87,21 +90,22 @@ def test_every_thread_of_the_gate_has_its_priority(fleet: Fleet, probe: Probe) -
 
 
 @needs_permission
-def test_what_computes_has_no_priority_and_what_starts_it_keeps_its_own() -> None:
+@pytest.mark.parametrize("priority", [0, PRIORITY - 1])
+def test_what_computes_has_the_priority_that_it_is_given_and_what_starts_it_keeps_its_own(priority: int) -> None:
     seen: dict[str, int] = {}
 
     def compute() -> None:
-        seen["computing"] = os.sched_getscheduler(0)
+        seen["computing"] = os.sched_getparam(0).sched_priority
 
     def node() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-        with usual_priority():
+        with inherited_priority(priority):
             thread = threading.Thread(target=compute)
             thread.start()
         thread.join()
-        seen["after"] = os.sched_getscheduler(0)
+        seen["after"] = os.sched_getparam(0).sched_priority
 
     thread = threading.Thread(target=node)
     thread.start()
     thread.join()
-    assert seen == {"computing": os.SCHED_OTHER, "after": os.SCHED_FIFO}
+    assert seen == {"computing": priority, "after": PRIORITY}

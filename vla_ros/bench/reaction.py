@@ -35,13 +35,13 @@ class Placement:
     Attributes:
         gate_priority: `thread_priority` of command_gate, and of camera and receiver, which stand for the drivers.
         policy_priority: `thread_priority` of policy_node.
-        policy_nice: `nice` of policy_node, which its inference thread heeds.
+        inference_priority: `inference_priority` of policy_node, where the policy does not compute.
         remark: why they are not more urgent.
     """
 
     gate_priority: int = 0
     policy_priority: int = 0
-    policy_nice: int = 0
+    inference_priority: int = 0
     remark: str = ""
 
     @property
@@ -51,11 +51,11 @@ class Placement:
             return f"usual priorities: {self.remark}"
         return (
             f"SCHED_FIFO {self.gate_priority} for command_gate, camera and receiver, {self.policy_priority} for "
-            f"policy_node; nice {self.policy_nice} for inference"
+            f"policy_node, {self.inference_priority} for its inference thread where the policy does not compute"
         )
 
 
-URGENT = Placement(gate_priority=50, policy_priority=40, policy_nice=-10)
+URGENT = Placement(gate_priority=50, policy_priority=40, inference_priority=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,11 @@ class Case:
     engine: str = "cpu"
     threads: int = 1
     placement: Placement = Placement()
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether the policy computes on the CPU."""
+        return self.bundle is not None or self.load == "policy"
 
     @property
     def name(self) -> str:
@@ -169,15 +174,12 @@ def choose_placement(priorities: Literal["auto", "none"]) -> Placement:
 
 def _is_permitted(placement: Placement) -> bool:
     """Whether a process of this user may be so urgent; this one is for a moment."""
-    former = os.getpriority(os.PRIO_PROCESS, 0)
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, placement.policy_nice)
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(placement.gate_priority))
     except PermissionError:
         return False
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        os.setpriority(os.PRIO_PROCESS, 0, former)
     return True
 
 

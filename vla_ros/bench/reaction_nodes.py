@@ -105,5 +105,6 @@ def _policy(case: Case, folder: Path) -> dict[str, Any]:
         "lockstep": False,
         "autostart": True,
         "thread_priority": case.placement.policy_priority,
-        "nice": case.placement.policy_nice,
+        # on a CPU it would keep the other processes from their core while it computes
+        "inference_priority": 0 if case.is_computing else case.placement.inference_priority,
     }

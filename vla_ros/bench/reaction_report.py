@@ -167,7 +167,7 @@ def _setting(case: Case) -> dict[str, Any]:
         "placement": {
             "gate_priority": placement.gate_priority,
             "policy_priority": placement.policy_priority,
-            "policy_nice": placement.policy_nice,
+            "inference_priority": 0 if case.is_computing else placement.inference_priority,
             "remark": placement.remark,
         },
     }

@@ -90,8 +90,9 @@ leaves the gate later than one period of commands after that. How late the gate'
           neighbour   beside a process per core that multiplies matrices and reads JSON without a pause
           policy      the policy itself computes on every core for 25 ms per image
 
-Where the system permits it, the nodes run with real-time priority (their parameters thread_priority and nice); the
-report says with what they ran. 10000 images take 5 min 33 s a case. Ctrl-C ends the run and reports what there is.
+Where the system permits it, the nodes run with real-time priority (their parameters thread_priority and
+inference_priority); the report says with what they ran. 10000 images take 5 min 33 s a case. Ctrl-C ends the run and
+reports what there is.
 
 example:
   vla-ros bench reaction --frames 900

@@ -104,6 +104,13 @@ class PolicyParameters(ProcessParameters):
         default="cpu",
     )
     threads: int = parameter("threads of the inference engine", least=1, most=1024, default=1)
+    inference_priority: int = parameter(
+        "real-time priority (SCHED_FIFO) of the thread that waits for the engine, below thread_priority; 0: none. For "
+        "engines that compute on a GPU: on a CPU it keeps everything else from its core while it computes",
+        least=0,
+        most=98,
+        default=0,
+    )
     image_transport: ImageTransport = parameter(  # noqa: RUF009 (a field, not a shared default)
         "raw (sensor_msgs/Image on image) or compressed (sensor_msgs/CompressedImage on image/compressed: JPEG or PNG)",
         read_only=True,
@@ -140,6 +147,11 @@ class PolicyParameters(ProcessParameters):
         ProcessParameters.__post_init__(self)
         if not self.bundle:
             raise ValueError("bundle: expected a folder, got an empty string")
+        if self.inference_priority and self.inference_priority >= self.thread_priority:
+            raise ValueError(
+                f"inference_priority: expected less than thread_priority, {self.thread_priority}, "
+                f"got {self.inference_priority}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

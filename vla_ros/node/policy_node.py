@@ -30,7 +30,7 @@ from vla_ros.node.policy_statistics import PolicyStatistics
 from vla_ros.node.policy_worker import Inference, Policy, PolicyWorker
 from vla_ros.node.process import run_node
 from vla_ros.node.publish import publish
-from vla_ros.node.scheduling import usual_priority
+from vla_ros.node.scheduling import inherited_priority
 from vla_ros.observation import Observation
 
 NAME = "policy_node"
@@ -117,7 +117,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
         if not bundle.is_dir():
             raise BundleError(f"{bundle.absolute()}: expected a policy bundle, got no such folder (parameter bundle)")
         self.get_logger().info(f"opening {bundle} with {self.values.engine}")
-        with usual_priority():
+        with inherited_priority(0):
             policy = self._open_policy(bundle, self.values.engine, self.values.threads)
         policy.mark = self.trace.mark
         self.get_logger().info(f"policy {policy.contract.name}, bundle sha256 {policy.bundle_sha256}")
@@ -127,7 +127,7 @@ class PolicyNode(ManagedLifecycleNode[PolicyParameters]):
             max_identical_frames=self.values.max_identical_frames,
             now_ns=self._now_ns,
         )
-        with usual_priority():
+        with inherited_priority(self.values.inference_priority):
             worker = PolicyWorker(policy, self._notify, self.trace.mark)
         hang = HangDetector(round(self.values.inference_timeout_s * 1e9))
         self._opened = Opened(policy=policy, gate=gate, worker=worker, hang=hang)

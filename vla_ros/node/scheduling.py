@@ -31,7 +31,7 @@ def parse_cores(text: str) -> frozenset[int]:
 def schedule(cores: frozenset[int], thread_priority: int, nice: int) -> None:
     """Apply to every thread that this process has by now: the middleware has started its own already.
 
-    Threads that start later inherit it from the thread that starts them; see `usual_priority`.
+    Threads that start later inherit it from the thread that starts them; see `inherited_priority`.
 
     Args:
         cores: core numbers; none leaves the choice as it is.
@@ -61,17 +61,26 @@ def schedule(cores: frozenset[int], thread_priority: int, nice: int) -> None:
 
 
 @contextlib.contextmanager
-def usual_priority() -> Iterator[None]:
-    """Without real-time priority for the calling thread and whatever it starts meanwhile.
+def inherited_priority(thread_priority: int) -> Iterator[None]:
+    """Real-time priority for the calling thread and whatever it starts meanwhile; 0 is none.
 
-    For what computes: it would keep everything else from the cores, messages and ticks included.
+    None is for what computes: it would keep everything else from the cores, messages and ticks included.
+
+    Raises:
+        ConfigError: the operating system does not permit it.
     """
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    former = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        policy = os.SCHED_FIFO if thread_priority else os.SCHED_OTHER
+        os.sched_setscheduler(0, policy, os.sched_param(thread_priority))
+    except PermissionError as error:
+        raise ConfigError(
+            f"inference_priority: expected one that is permitted, got {thread_priority}: {MENDING}"
+        ) from error
     try:
         yield
     finally:
-        os.sched_setscheduler(0, policy, parameters)
+        os.sched_setscheduler(0, *former)
 
 
 def _threads() -> Iterator[int]:
