@@ -69,6 +69,15 @@ class FakeSimulator:
         print(f"fake simulator: {motion} motions", flush=True)
 
 
+class FailingSimulator(FakeSimulator):
+    """Raises in the fifth step from an odd initial state."""
+
+    def step(self, command: Command) -> None:
+        super().step(command)
+        if self._brightness % 2 == 0 and len(self.commands) >= 5:
+            raise RuntimeError("GL: out of memory")
+
+
 class NoVideo:
     """Takes frames and keeps none."""
 
@@ -84,9 +93,10 @@ class NoVideo:
 
 def make_simulator(sim: SimConfig) -> FakeSimulator:
     """The suite's name carries the frame id, for the tests of mismatches; `endless_` episodes only end from outside,
-    `chain_` ones have three parts."""
+    `chain_` ones have three parts, and of `failing_` ones the odd initial states break the simulator."""
     kind, frame_id = sim.suite.split("_")
-    simulator = FakeSimulator(sim.camera_size_px, frame_id=frame_id, parts=PARTS if kind == "chain" else 1)
+    cls = FailingSimulator if kind == "failing" else FakeSimulator
+    simulator = cls(sim.camera_size_px, frame_id=frame_id, parts=PARTS if kind == "chain" else 1)
     if kind == "endless":
         simulator.goal_m, simulator.max_steps = np.inf, 10**9
     return simulator
