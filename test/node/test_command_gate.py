@@ -130,7 +130,7 @@ def test_an_emergency_stop_counts_whatever_the_quality_of_service_of_its_publish
     def is_stopped() -> bool:
         stops.publish(
             Bool(data=True)
-        )  # again and again: the first ones may come before the gate knows of the publisher
+        )  # again and again: the gate may not know of it yet
         return robot.states()[-1].startswith("FAULT: emergency stop")
 
     robot.probe.until(is_stopped, "the stop")
