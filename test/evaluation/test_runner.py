@@ -9,6 +9,7 @@ import pytest
 
 from test.evaluation.episodes import episode
 from test.evaluation.test_processes import is_running
+from vla_ros.errors import SimulatorError
 from vla_ros.evaluation.plan import BRIDGE
 from vla_ros.evaluation.runner import shares, supervise, wrong_bundle
 from vla_ros.evaluation.worker import MAX_FAILURES, HoldWait, Worker
@@ -207,6 +208,13 @@ def test_a_bridge_that_never_began_is_a_failure_and_not_an_episode(tmp_path: Pat
     failure = run(tmp_path, worker(tmp_path, [sys.executable, "-c", "raise SystemExit('error: no such suite')"]))
     assert failure.startswith(f"{BRIDGE}: ended with exit code 1: error: no such suite")
     assert results_in(tmp_path) == []
+
+
+def test_a_bridge_that_refuses_its_configuration_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+    code = "import sys; print('sim_bridge: error: fake: tasks: expected others'); sys.exit(2)"
+    with pytest.raises(SimulatorError, match=r"^sim_bridge: error: fake: tasks: expected others \(log: "):
+        run(tmp_path, worker(tmp_path, [sys.executable, "-c", code]))
+    assert left_over(tmp_path) == []
 
 
 def test_workers_share_the_episodes_and_none_runs_twice(tmp_path: Path) -> None:

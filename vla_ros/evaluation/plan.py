@@ -22,6 +22,8 @@ from vla_ros.sim.latency import read_latency
 POLICY_NODE, GATE, BRIDGE = "policy_node", "command_gate", "sim_bridge"
 CONFIG, POLICY, ROBOT, LATENCY = "config.yaml", "policy.yaml", "robot.yaml", "latency.txt"
 """The effective files in the output folder: what the three processes really read."""
+CONNECT_S = 600.0
+"""How long a policy may take to load; one that dies meanwhile ends the run at once [s]."""
 PROGRAMS = {
     POLICY_NODE: "vla_ros.node.policy_node",
     GATE: "vla_ros.node.command_gate_node",
@@ -182,6 +184,7 @@ def node_commands(config: SimConfig, output: Path, folder: Path, bridge: str = "
             *(str(config.python.absolute()), "-m", bridge or PROGRAMS[BRIDGE]),
             *("--config", str(output / CONFIG), "--output", str(output)),
             *("--only", str(folder / EPISODES), "--progress", str(folder / PROGRESS)),
+            *("--connect-timeout-s", f"{CONNECT_S:g}"),
         ],
     }
 

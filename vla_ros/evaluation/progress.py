@@ -132,8 +132,8 @@ class StallGuard:
     The bridge's own `answer_timeout_s` ends every wait for a command; this guard is for the bridge itself.
     """
 
-    STARTUP_S = 300.0
-    """Until the first step: imports, compilation caches and the first scene, on a busy machine."""
+    STARTUP_S = 900.0
+    """Until the first step: imports, a large policy and the first scene, on a busy machine."""
     RESET_S = 120.0
     """Between two steps: building another task's scene and its initial state."""
     EPISODE_S = 1800.0

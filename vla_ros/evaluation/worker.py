@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vla_ros.errors import SimulatorError
 from vla_ros.evaluation.plan import BRIDGE, EPISODES, POLICY_NODE, PROGRESS
 from vla_ros.evaluation.processes import Exited, Processes, last_error_line
 from vla_ros.evaluation.progress import Current, StallGuard, read_progress
@@ -77,6 +78,9 @@ class Worker:
     def poll(self, processes: Processes, all_exited: Sequence[Exited], all_results: Sequence[EpisodeResult]) -> str:
         """Look after the group; why the run must be broken off, or empty.
 
+        Raises:
+            SimulatorError: the bridge refuses to begin with this configuration.
+
         Args:
             processes: of all workers.
             all_exited: those that have ended; asked before the results, so that what they wrote is among those.
@@ -119,8 +123,15 @@ class Worker:
     def _replace_simulator(
         self, processes: Processes, results: list[EpisodeResult], reason: str, code: int | None
     ) -> str:
-        """Count the episode at hand as the simulator's failure and start a new bridge for the rest."""
+        """Count the episode at hand as the simulator's failure and start a new bridge for the rest.
+
+        Raises:
+            SimulatorError: the bridge refuses to begin with this configuration.
+        """
+        log = processes.log(self._process(BRIDGE))
         processes.stop(self._process(BRIDGE))
+        if code == MISCONFIGURED and self.current is None:
+            raise SimulatorError(f"{last_error_line(log)} (log: {log})")
         if code in (0, MISCONFIGURED, INTERRUPTED) or self.current is None:
             return reason
         done = {result.key for result in results}
