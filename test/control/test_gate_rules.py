@@ -523,3 +523,95 @@ def test_numbers_that_cannot_be_are_refused(name: str) -> None:
 def test_hold_rules_that_cannot_be_are_refused(name: str) -> None:
     with pytest.raises(ContractError, match=f"{name}: expected >= 0, got -1"):
         dataclasses.replace(CONFIG.hold, **{name: -1})
+
+
+# ---- what a cold look found ----
+
+
+@pytest.mark.parametrize("acceleration", [1.0, 2.0, 20.0])
+def test_a_late_policy_that_wants_an_even_motion_gets_one(acceleration: float) -> None:
+    """It sees the arm 250 ms late and wants it on a path of 10 cm/s; ten commands a row: no chunk switch is felt."""
+    run = Run(changed(ticks_per_row=10, execution_horizon="full", motion=make_motion(linear_acceleration=acceleration)))
+    positions_cm = [0.0] * 26  # at the beginning of each tick
+    for tick in range(300):
+        chunks = ()
+        if tick % 20 == 0:
+            seen = len(positions_cm) - 1 - 25
+            chunk = make_chunk(run.now_ns + run.config.tick_ns - 250 * MS, rows=8, x0_m=0.01, slope_m=0.0)
+            chunk.actions[0, 0] += (0.1 * seen - positions_cm[seen]) / 100
+            chunks = (chunk,)
+        positions_cm.append(positions_cm[-1] + run.cm(*chunks))
+    moved = np.diff(positions_cm)[-150:]
+    assert moved == pytest.approx(np.full(150, 0.1), abs=1e-3)
+
+
+def test_a_policy_that_holds_holds_the_arm_by_the_rules_of_holds() -> None:
+    rules = HoldRules(stop_ticks=2, min_recovery_ns=3 * PERIOD_NS, max_per_minute=1)
+    run = Run(changed(hold=rules))
+    run.tick(run.chunk(x0_m=0.04, slope_m=0.0))
+    assert [run.cm(policy_instruction=""), run.cm()] == [2, 0]
+    assert run.state.text == "HOLD: policy_node holds"
+    assert run.state.last_exit is not None
+    run.tick(policy_instruction="go")
+    assert recovering(run) == [False, False, False, True, True, True, True]
+    run.tick(policy_instruction="")
+    assert run.state.mode is Mode.FAULT
+
+
+def test_a_policy_with_another_instruction_stops_the_arm_at_once_and_that_is_no_hold() -> None:
+    run = Run(changed(hold=HoldRules(stop_ticks=4, min_recovery_ns=0, max_per_minute=0)))
+    run.tick(run.chunk(x0_m=0.04, slope_m=0.0))
+    assert run.cm(policy_instruction="other") == 0
+    assert run.state.text == "ARMED: policy_node has another instruction"
+
+
+def test_a_second_fault_changes_neither_reason_nor_epoch() -> None:
+    run = Run(CONFIG)
+    run.tick(emergency_stop=True)
+    former = run.state
+    run.tick(fault="two publishers")
+    assert (run.state.reason, run.state.epoch) == (former.reason, former.epoch)
+
+
+def test_a_clock_that_jumps_ahead_in_mid_chunk_is_a_hold() -> None:
+    """Longer than the timeout and than five ticks, and the chunk still has rows."""
+    run = Run(changed(execution_horizon="full", chunk_timeout_ns=PERIOD_NS))
+    run.tick(run.chunk(rows=20))
+    run.now_ns += 4 * PERIOD_NS
+    assert run.cm() > 0
+    run.now_ns += 5 * PERIOD_NS
+    assert run.cm() == 0
+    assert run.state.text == "HOLD: no tick for 0.60 s: the clock jumped, or the process stood still"
+
+
+@pytest.mark.parametrize("age_ms", [30, 100, 190])
+def test_a_wall_holds_however_old_a_measured_pose_is(age_ms: int) -> None:
+    """An arm that does what it is told at 0.25 m/s; each pose is from `age_ms` before."""
+    rules = dataclasses.replace(POSE_RULES, timeout_ns=200 * MS)
+    motion = make_motion(linear=0.25, linear_acceleration=1.0)
+    config = changed(ticks_per_row=10, execution_horizon="full", motion=motion, pose=rules, workspace=WALL_AT_5_CM)
+    run, positions = Run(config), [0.0]
+    for tick in range(200):
+        past = max(len(positions) - 1 - age_ms // 10, 0)
+        stamp_ns = run.now_ns + config.tick_ns - (len(positions) - 1 - past) * config.tick_ns
+        pose = dataclasses.replace(HERE, position_m=np.array([positions[past], 0.0, 0.0]))
+        chunks = (run.chunk(rows=8, x0_m=0.025, slope_m=0.0),) if tick % 10 == 0 else ()
+        positions.append(positions[-1] + float(run.tick(*chunks, pose=pose, pose_stamp_ns=stamp_ns).delta[0]))
+    assert max(positions) <= 0.05 + 1e-6
+    assert positions[-1] == pytest.approx(0.05, abs=1e-4)
+
+
+def test_a_pose_counts_from_when_it_was_measured() -> None:
+    run = Run(changed(pose=dataclasses.replace(POSE_RULES, timeout_ns=2 * PERIOD_NS)))
+    run.tick(run.chunk(), pose=HERE, pose_stamp_ns=run.now_ns - PERIOD_NS)
+    run.tick()
+    assert run.state.text == "HOLD: no pose of the end effector for 0.2 s"
+
+
+def test_in_a_fault_a_target_follows_the_measured_pose_that_it_is_given() -> None:
+    run = Run(changed(pose=dataclasses.replace(POSE_RULES, is_target=True)))
+    run.tick(run.chunk(), pose=HERE)
+    run.tick(emergency_stop=True)
+    there = dataclasses.replace(HERE, position_m=np.array([0.3, 0.0, 0.0]))
+    run.tick(pose=there)
+    assert position_cm(run) == 30

@@ -3,7 +3,7 @@
 import pytest
 
 from test.control.gate_fixtures import CONFIG, MS, PERIOD_NS, make_chunk
-from vla_ros.control.gate_state import Inbox, Mode
+from vla_ros.control.gate_state import GateState, Inbox, Mode
 from vla_ros.control.lockstep_gate import LockstepGate
 
 START = 1000 * MS
@@ -11,13 +11,13 @@ START = 1000 * MS
 
 @pytest.fixture
 def gate() -> LockstepGate:
-    gate = LockstepGate(CONFIG)
+    gate = LockstepGate(CONFIG, GateState())
     gate.receive(Inbox(instruction="go", policy_instruction="go"))
     return gate
 
 
 def test_a_gate_that_was_told_nothing_waits_and_then_answers_with_a_stop() -> None:
-    gate = LockstepGate(CONFIG)
+    gate = LockstepGate(CONFIG, GateState())
     assert gate.clock(START, steady_ns=0) is None
     answer = gate.poll(steady_ns=CONFIG.chunk_timeout_ns)
     assert answer is not None

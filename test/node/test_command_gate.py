@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -128,9 +130,7 @@ def test_an_emergency_stop_counts_whatever_the_quality_of_service_of_its_publish
     stops = robot.probe.node.create_publisher(Bool, "emergency_stop", profile)
 
     def is_stopped() -> bool:
-        stops.publish(
-            Bool(data=True)
-        )  # again and again: the gate may not know of it yet
+        stops.publish(Bool(data=True))  # again and again: the gate may not know of it yet
         return robot.states()[-1].startswith("FAULT: emergency stop")
 
     robot.probe.until(is_stopped, "the stop")
@@ -223,3 +223,29 @@ def test_the_gate_never_imports_a_learning_library() -> None:
         "print({'torch', 'onnxruntime', 'tokenizers', 'transformers'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_a_press_counts_however_soon_the_release_follows(robot: Robot) -> None:
+    robot.run()
+    for _ in range(20):
+        robot.stops.publish(Bool(data=True))
+        robot.stops.publish(Bool(data=False))
+    robot.until_state("FAULT: emergency stop")
+
+
+def test_a_fault_outlives_deactivation_until_it_is_reset(robot: Robot) -> None:
+    robot.run()
+    robot.stops.publish(Bool(data=True))
+    robot.until_state("FAULT: emergency stop")
+    robot.stops.publish(Bool(data=False))
+    change = robot.probe.node.create_client(ChangeState, "command_gate/change_state")
+    robot.probe.until(change.service_is_ready, "the service")
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+        changed = change.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        robot.probe.until(changed.done, "the transition")
+        assert changed.result().success
+    robot.until_state("FAULT: emergency stop")
+    count = len(robot.twists)
+    robot.chunks.publish(trajectory_from_chunk(make_chunk(robot.probe.node.get_clock().now().nanoseconds)))
+    robot.probe.until(lambda: len(robot.twists) >= count + 5, "zeros")
+    assert all(t.twist.linear.x == 0 for t in robot.twists[count:])

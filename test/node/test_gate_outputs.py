@@ -155,13 +155,17 @@ def test_a_gripper_trajectory_is_sent_on_change_only(fleet: Fleet, probe: Probe)
 
 
 def test_a_gripper_controller_that_comes_back_is_told_again(fleet: Fleet, probe: Probe) -> None:
-    probe.listen("delta_twist_cmds", TwistStamped)
+    twists = probe.listen("delta_twist_cmds", TwistStamped)
     trajectories = probe.listen("gripper_trajectory", JointTrajectory)
     cell = Cell(fleet, probe, **TRAJECTORY)
     cell.play(opening=0.0)
     assert len(trajectories) == 1
     again: list[JointTrajectory] = []
     probe.node.create_subscription(JointTrajectory, "gripper_trajectory", again.append, qos.RELIABLE)
+    count = len(twists)
+    probe.until(lambda: len(twists) >= count + 10, "rest")
+    assert not again  # whoever joins may only listen: that moves no gripper
+    cell.send_chunk(0.0)
     probe.until(lambda: again, "the gripper's last command")
     assert list(again[0].points[0].positions) == [0.015]
 

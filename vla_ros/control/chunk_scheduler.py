@@ -24,7 +24,7 @@ class Due:
 
     Attributes:
         motion: float64 [6], m and rad: the rows' own displacement during the tick.
-        owed: float64 [6], what is to be made up for before that, as fast as the limits allow.
+        owed: float64 [6], what is past and was not commanded, less what was; to be made up for before, within limits.
         rotation: how both read their rotations.
         gripper: opening of the row in the middle of the tick.
         until_ns: where in the chunk's time the tick ends [ns].
@@ -103,10 +103,12 @@ class Schedule:
         from_ns = elapsed_ns if is_past else self.done_ns
         if not 0 <= elapsed_ns < rows * period_ns or until_ns <= from_ns:
             return None
+        own_ns = max(from_ns, elapsed_ns)
+        past = self._motion(self.chunk, from_ns, own_ns)
         middle = min((elapsed_ns + tick_ns // 2) // period_ns, rows - 1)
         return Due(
-            motion=self._motion(self.chunk, from_ns, until_ns),
-            owed=self.owed,
+            motion=self._motion(self.chunk, own_ns, until_ns),
+            owed=compose(self.owed, past, self.chunk.rotation),
             rotation=self.chunk.rotation,
             gripper=float(self.chunk.actions[middle, ARM_DIM]),
             until_ns=until_ns,

@@ -11,6 +11,9 @@ from vla_ros.errors import ContractError
 ExecutionHorizon = int | Literal["full", "half", "one"]
 """How many rows of a chunk are executed."""
 
+PAUSE_TICKS = 5
+"""So many ticks may fail to come at once, whatever the timeouts."""
+
 Overlap = Literal["replace", "temporal_ensemble"]
 """What a new chunk does to the one in execution: it takes its place, or is averaged with it, by time."""
 
@@ -104,6 +107,11 @@ class GateConfig:
     def tick_s(self) -> float:
         """The same [s]."""
         return self.tick_ns / 1e9
+
+    @property
+    def longest_pause_ns(self) -> int:
+        """Between two ticks in mid-chunk; after a longer one the arm is held [ns]."""
+        return max(self.chunk_timeout_ns, PAUSE_TICKS * self.tick_ns)
 
     def executed_rows(self, chunk_size: int) -> int:
         """Rows that are executed of a chunk with so many."""

@@ -36,6 +36,7 @@ class Inbox:
         instruction: the newest one, or None for no message.
         policy_instruction: the one that policy_node says it works on, or None for no message.
         pose: of the end effector, measured or given, or None for no message.
+        pose_stamp_ns: when it was measured; None: it is the present one [ns].
         blocked: why nothing may move for now, e.g. that nobody listens; empty once that is over, None for no news.
         emergency_stop: the newest word of the emergency stop, or None for no message.
         reset: the operator asks to leave FAULT.
@@ -48,6 +49,7 @@ class Inbox:
     instruction: str | None = None
     policy_instruction: str | None = None
     pose: Pose | None = None
+    pose_stamp_ns: int | None = None
     blocked: str | None = None
     emergency_stop: bool | None = None
     reset: bool = False
@@ -117,7 +119,7 @@ class GateState:
         gripper: last commanded opening, or None.
         gripper_votes: ticks in succession that wanted the other state of the gripper.
         pose: where the commands have led the end effector, from the last pose given; None if none was.
-        pose_ns: when that was given [ns].
+        pose_ns: when that was measured [ns].
         holds_ns: when the arm was held during the last minute [ns].
         recovering_ns: arrival of the first and of the last acceptable chunk in HOLD; None: none yet [ns].
         counts: chunks refused, steps clamped …, by name.

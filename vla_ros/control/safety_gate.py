@@ -33,17 +33,16 @@ def receive(config: GateConfig, state: GateState, now_ns: int, inbox: Inbox) -> 
         state = _reset(state, now_ns)
     if inbox.emergency_stop is not None:
         state = _emergency(state, now_ns, inbox.emergency_stop)
-    if inbox.fault:
+    if inbox.fault and state.mode is not Mode.FAULT:  # the first one stays the reason
         state = stopped(state, now_ns, Mode.FAULT, f"{inbox.fault}; mend it, then call ~/reset")
     if inbox.pose is not None:
-        state = _located(config, state, now_ns, inbox.pose)
+        state = _located(config, state, now_ns, inbox.pose, inbox.pose_stamp_ns)
     if inbox.blocked is not None:
         state = replace(state, blocked=inbox.blocked)
     if inbox.instruction is not None:
         state = _instruct(state, now_ns, inbox.instruction)
     if inbox.policy_instruction is not None and inbox.policy_instruction != state.policy_instruction:
-        # what is in execution or still on its way was made for the former instruction
-        state = replace(forgotten(state, now_ns), policy_instruction=inbox.policy_instruction)
+        state = _policy_instructed(config, state, now_ns, inbox.policy_instruction)
     state = _obstructed(config, state, now_ns)
     for reason in inbox.refused:
         state = state.refused(reason)
@@ -71,9 +70,12 @@ def has_due_row(config: GateConfig, state: GateState, now_ns: int) -> bool:
 
 def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateState, Command]:
     """Execute what is due now; where nothing is, come to a stand and stay there."""
-    state = _obstructed(config, replace(state, now_ns=now_ns), now_ns)
-    state = _started(config, state, now_ns)
+    pause_ns, state = now_ns - state.now_ns, replace(state, now_ns=now_ns)
+    state = _started(config, _obstructed(config, state, now_ns), now_ns)
     due = None if state.mode is Mode.FAULT else _due(config, state, now_ns)
+    if due is not None and state.mode is Mode.RUN and pause_ns > config.longest_pause_ns:
+        why = f"no tick for {pause_ns / 1e9:.2f} s: the clock jumped, or the process stood still"
+        state, due = held(config, state, now_ns, why), None
     if due is None:
         return _rested(config, state, now_ns)
     delta, limited_by = _limited(config, state, due)
@@ -84,7 +86,7 @@ def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateStat
         mode=Mode.RUN,
         reason="",
         schedule=state.schedule.after(due, delta, config.late_steps),
-        ledger=state.ledger.after(now_ns, delta, keep_ns=(rows + 2) * config.action_space.period_ns),
+        ledger=state.ledger.after(now_ns, delta, keep_ns=_ledger_ns(config, rows)),
         last_row_ns=now_ns,
         last_delta=delta,
         stopping_ticks=0,
@@ -95,6 +97,12 @@ def advance(config: GateConfig, state: GateState, now_ns: int) -> tuple[GateStat
     for name in limited_by:
         state = state.counted(name)
     return state, Command(delta=delta, gripper=gripper)
+
+
+def _ledger_ns(config: GateConfig, rows: int) -> int:
+    """How far back the ledger is asked: from a late chunk, or by a measured pose [ns]."""
+    pose_ns = config.pose.timeout_ns or 0 if config.pose is not None else 0
+    return max((rows + 2) * config.action_space.period_ns, pose_ns + config.tick_ns)
 
 
 def _started(config: GateConfig, state: GateState, now_ns: int) -> GateState:
@@ -186,11 +194,25 @@ def _lost(config: GateConfig, state: GateState, now_ns: int) -> str:
     return ""
 
 
-def _located(config: GateConfig, state: GateState, now_ns: int, pose: Pose) -> GateState:
-    is_moving = state.mode is Mode.RUN or state.last_delta.any()
+def _located(config: GateConfig, state: GateState, now_ns: int, pose: Pose, stamp_ns: int | None) -> GateState:
+    """With a pose of the end effector, and what was commanded since it was measured; a target in motion stays."""
+    stamp_ns = now_ns if stamp_ns is None else min(stamp_ns, now_ns)
+    state = replace(state, pose_ns=stamp_ns)
+    is_moving = state.mode is Mode.RUN or (state.mode is Mode.HOLD and state.last_delta.any())
     if config.pose is not None and config.pose.is_target and is_moving and state.pose is not None:
-        return replace(state, pose_ns=now_ns)
-    return replace(state, pose_ns=now_ns, pose=pose)
+        return state
+    since = state.ledger.since(stamp_ns, config.tick_ns, config.action_space.rotation)
+    return replace(state, pose=_moved(config, pose, since))
+
+
+def _policy_instructed(config: GateConfig, state: GateState, now_ns: int, text: str) -> GateState:
+    """What is in execution or still on its way was made for the policy's former instruction."""
+    state = replace(state, policy_instruction=text)
+    if state.mode is not Mode.RUN:
+        return forgotten(state, now_ns)
+    if text:
+        return stopped(state, now_ns, Mode.ARMED, "policy_node has another instruction")
+    return held(config, state, now_ns, "policy_node holds")
 
 
 def _clock_went_back(config: GateConfig, state: GateState, now_ns: int) -> GateState:

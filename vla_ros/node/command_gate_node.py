@@ -71,6 +71,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self._last_stamp_ns = 0
         self._traced_ns = -1
         self._is_active = False
+        self._is_pose_anew = False
         self._ticks: list[Timer] = []
         self._logged_refusal = ""
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -78,7 +79,7 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         self._echo = self.create_publisher(String, "~/instruction", qos.LATCHED)
         # in the order of importance: of messages that wait together, the executor takes the stop first
         # a stop counts whatever the quality of service of its publisher: each of these matches others
-        for profile in (qos.LATCHED, qos.RELIABLE, qos.BEST_EFFORT):
+        for profile in qos.EVERY_STOP:
             self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, profile)
         self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
         self.create_subscription(String, "policy_node/instruction", self._on_policy_instruction, qos.LATCHED)
@@ -111,10 +112,12 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         result = super().on_activate(state)
         assert self._config is not None
         assert self._robot is not None
-        # what came before the activation is forgotten, but for the latched words
-        self._state = GateState()
+        # what came before the activation is forgotten, but for the latched words, and a fault: that takes a reset
+        former = self._state
+        is_faulty = former.mode is Mode.FAULT
+        self._state = replace(GateState(), mode=former.mode, reason=former.reason) if is_faulty else GateState()
         self._robot.start()
-        self._lockstep = LockstepGate(self._config) if self.values.lockstep else None
+        self._lockstep = LockstepGate(self._config, self._state) if self.values.lockstep else None
         period_s = POLL_S if self.values.lockstep else 1 / self.values.command_rate_hz
         on_timer = self._on_poll if self.values.lockstep else self._on_tick
         self._ticks = [
@@ -212,7 +215,9 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
         now_ns = self.get_clock().now().nanoseconds
         late_ns = self._ticks[0].timer_period_ns - (self._ticks[0].time_until_next_call() or 0)
         self.trace.mark(now_ns - late_ns, "due", now_ns)
-        state, command = safety_gate.step(self._config, self._state, now_ns, self._robot.news(self._state.pose))
+        news = self._robot.news(None if self._is_pose_anew else self._state.pose)
+        self._is_pose_anew = self._is_pose_anew and news.pose is None
+        state, command = safety_gate.step(self._config, self._state, now_ns, news)
         self._take(state)
         self._publish(now_ns, command)
         self._trace_first_command(now_ns)
@@ -247,6 +252,8 @@ class CommandGateNode(ManagedLifecycleNode[GateParameters]):
 
     def _take(self, state: GateState) -> None:
         former, self._state = self._state, state
+        if (former.mode is Mode.FAULT) != (state.mode is Mode.FAULT):
+            self._is_pose_anew = True  # the arm may have been moved by other means: a target begins where it is
         if state.last_exit is not None and state.last_exit is not former.last_exit:
             self.get_logger().warning(f"left RUN: {json.dumps(state.last_exit.as_dict())}")
         if state.last_refusal != self._logged_refusal:

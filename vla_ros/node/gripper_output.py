@@ -80,6 +80,7 @@ class JointTrajectoryOutput(GripperOutput):
     def start(self) -> None:
         self._sent: float | None = None
         self._receivers = 0
+        self._is_joined = False
 
     @property
     def topics(self) -> tuple[CommandTopic, ...]:
@@ -91,8 +92,10 @@ class JointTrajectoryOutput(GripperOutput):
 
     def send(self, stamp_ns: int, command: Command) -> None:
         receivers = self._topic.receivers
-        if receivers > self._receivers:  # somebody new, who knows of nothing yet
-            self._sent = None
+        # somebody new, who knows of nothing yet; one beside others may only listen, and then moves no gripper at rest
+        self._is_joined = self._is_joined or receivers > self._receivers
+        if self._is_joined and (not self._receivers or not command.is_stop):
+            self._sent, self._is_joined = None, False
         self._receivers = receivers
         opening = command.gripper
         if opening is None or not receivers or not differs(opening, self._sent):

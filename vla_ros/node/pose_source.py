@@ -23,11 +23,13 @@ class PoseSource(ABC):
 
     Attributes:
         refused: measured poses that were refused, by reason.
+        stamp_ns: when the newest pose was measured; None where poses are given, not measured [ns].
     """
 
     def __init__(self, node: LifecycleNode, values: GateParameters) -> None:
         self._node = node
         self._values = values
+        self.stamp_ns: int | None = None
         self.refused: Counter[str] = Counter()
 
     def start(self) -> None:  # noqa: B027 (some have nothing to forget)
@@ -76,11 +78,13 @@ class MeasuredPose(PoseSource):
     def _admitted(self, message: PoseStamped) -> Pose | None:
         try:
             pose = self._read(message)
-            self._gate.check(message.header.frame_id, ns_from_stamp(message.header.stamp))
+            stamp_ns = ns_from_stamp(message.header.stamp)
+            self._gate.check(message.header.frame_id, stamp_ns)
         except ObservationError as refusal:
             if self._log_filter.passes(refusal.reason):
                 self._node.get_logger().error(f"refused: {refusal}")
             return None
+        self.stamp_ns = stamp_ns
         return pose
 
     def _read(self, message: PoseStamped) -> Pose:

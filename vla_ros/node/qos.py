@@ -20,6 +20,9 @@ RELIABLE = QoSProfile(
 )
 """Chunks, commands and the simulator's clock: never a queue of old ones."""
 
+STOP_DEPTH = 1000
+"""Of emergency stops that wait for a busy gate none is overwritten by the next: a press counts, however short."""
+
 LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
@@ -27,3 +30,14 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 """Instruction, emergency stop and states: whoever joins late gets the last one."""
+
+EVERY_STOP = tuple(
+    QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=STOP_DEPTH,
+        reliability=profile.reliability,
+        durability=profile.durability,
+    )
+    for profile in (LATCHED, RELIABLE, BEST_EFFORT)
+)
+"""Subscriptions that together match every publisher of emergency stops."""

@@ -66,7 +66,8 @@ class RobotLink:
         """
         pose = self._arm.reconciled(self._poses.take(), target)
         # a simulator's bridge sees for itself that all are there
-        return Inbox(pose=pose, blocked="" if self._is_lockstep else self._arm.problem or self._gripper.problem)
+        blocked = "" if self._is_lockstep else self._arm.problem or self._gripper.problem
+        return Inbox(pose=pose, pose_stamp_ns=self._poses.stamp_ns, blocked=blocked)
 
     def send(self, stamp_ns: int, command: Command, pose: Pose | None) -> None:
         """Command the robot for one tick.
