@@ -196,12 +196,13 @@ def _lost(config: GateConfig, state: GateState, now_ns: int) -> str:
 
 def _located(config: GateConfig, state: GateState, now_ns: int, pose: Pose, stamp_ns: int | None) -> GateState:
     """With a pose of the end effector, and what was commanded since it was measured; a target in motion stays."""
-    stamp_ns = now_ns if stamp_ns is None else min(stamp_ns, now_ns)
-    state = replace(state, pose_ns=stamp_ns)
+    state = replace(state, pose_ns=now_ns if stamp_ns is None else min(stamp_ns, now_ns))
     is_moving = state.mode is Mode.RUN or (state.mode is Mode.HOLD and state.last_delta.any())
     if config.pose is not None and config.pose.is_target and is_moving and state.pose is not None:
         return state
-    since = state.ledger.since(stamp_ns, config.tick_ns, config.action_space.rotation)
+    if state.pose_ns == now_ns:  # a command that is still being made ends with this tick
+        return replace(state, pose=pose)
+    since = state.ledger.since(state.pose_ns, config.tick_ns, config.action_space.rotation)
     return replace(state, pose=_moved(config, pose, since))
 
 
