@@ -29,9 +29,10 @@ HEARD = {
 """By a recorder of a run with `--sim-time`, while nobody has an emergency stop."""
 
 PROGRAM = """
-import sys
+import signal, sys
 from vla_ros import cli
 from vla_ros.commands import replay
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 replay.POLICY_PROGRAM = sys.argv[1]
 sys.exit(cli.main(["replay", *sys.argv[2:]]))
 """
