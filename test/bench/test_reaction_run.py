@@ -96,9 +96,12 @@ def test_a_busy_machine_is_measured_alike(load: Load) -> None:
 def test_an_interruption_leaves_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     class Impatient(Operator):
         def run(self, *arguments: Any) -> None:
-            if self.chunks > FRAMES:
+            asked.append(self.gate_state)
+            if len(asked) > 4:  # a second after the first image that is followed
                 raise KeyboardInterrupt
             super().run(*arguments)
+
+    asked: list[str] = []
 
     monkeypatch.setattr(reaction_run, "Operator", Impatient)
     monkeypatch.setattr(reaction_run, "SETTLE_S", 0.1)

@@ -119,7 +119,7 @@ def measure(cases: Sequence[Case]) -> list[Measured]:
     """Run one case after the other; Ctrl-C ends it early, with what there is.
 
     Raises:
-        EngineError: a process died, or none of them says anything any more.
+        EngineError: a process died.
         ContractError: the gate never ran.
         KeyboardInterrupt: there is nothing yet.
     """

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -13,16 +12,12 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.errors import ContractError
 from vla_ros.node import qos
-from vla_ros.node.messages import ns_from_stamp
 from vla_ros.node.process import SPIN_S, init
 
 INSTRUCTION = "measure"
-RECENT = 1000
-"""Chunks over which the figure that is shown during the run is taken."""
 POLL_S = 0.01
 RETRY_S = 1.0
 
@@ -30,17 +25,16 @@ RETRY_S = 1.0
 class Operator:
     """A node with a thread that spins it, within a `with` block.
 
+    It listens to no chunk: another subscriber would make publishing them slower than it is on a robot.
+
     Attributes:
         gate_state, policy_state: the nodes' last words.
         interruptions: states that the gate left RUN for.
-        chunks: how many were heard.
     """
 
     def __init__(self) -> None:
         self.gate_state = self.policy_state = "not there yet"
         self.interruptions: list[str] = []
-        self.chunks = 0
-        self._ages_ms: deque[float] = deque(maxlen=RECENT)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="operator")
 
@@ -52,7 +46,6 @@ class Operator:
         self._reset: Any = self._node.create_client(Trigger, "command_gate/reset")
         self._node.create_subscription(String, "command_gate/state", self._on_gate, qos.LATCHED)
         self._node.create_subscription(String, "policy_node/state", self._on_policy, qos.LATCHED)
-        self._node.create_subscription(JointTrajectory, "policy_node/action_chunk", self._on_chunk, qos.BEST_EFFORT)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._thread.start()
@@ -71,11 +64,6 @@ class Operator:
     def is_running(self) -> bool:
         """Whether the gate executes chunks."""
         return self.gate_state == "RUN"
-
-    @property
-    def recent_ages_ms(self) -> list[float]:
-        """From the image to its chunk, for the last chunks [ms]."""
-        return list(self._ages_ms)
 
     def run(self, watch: Callable[[], None], limit_s: float) -> None:
         """Give the instruction, reset a fault, until the gate runs; `watch` is called all the while.
@@ -125,10 +113,6 @@ class Operator:
 
     def _on_policy(self, message: String) -> None:
         self.policy_state = message.data
-
-    def _on_chunk(self, message: JointTrajectory) -> None:
-        self._ages_ms.append((time.time_ns() - ns_from_stamp(message.header.stamp)) / 1e6)
-        self.chunks += 1
 
     def _spin(self) -> None:
         while not self._stop.is_set():
