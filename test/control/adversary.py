@@ -40,7 +40,8 @@ def draw_config(random: np.random.Generator) -> GateConfig:
         late_steps=random.choice(["ledger", "skip", "restart"]),
         overlap=random.choice(["replace", "temporal_ensemble"]),
         temporal_ensemble_coeff=float(random.choice([-0.5, 0.01, 0.5])),
-        gripper_agreeing_samples=int(random.integers(1, 4)),
+        gripper_samples_to_open=int(random.integers(1, 4)),
+        gripper_samples_to_close=int(random.integers(1, 4)),
         pose=PoseRules(is_in_tool_frame=is_in_tool_frame, timeout_ns=timeout_ns, is_target=bool(random.random() < 0.5))
         if has_pose
         else None,
@@ -165,9 +166,11 @@ class Witness:
         self.wanted.append(float(chunk.actions[min(row, self.config.executed_rows(len(chunk)) - 1), 6]))
         if before.gripper is None or (command.gripper >= 0.5) == (before.gripper >= 0.5):
             return
-        needed = (self.config.gripper_agreeing_samples - 1) * self.config.ticks_per_row + 1
+        is_open = command.gripper >= 0.5
+        samples = self.config.gripper_samples_to_open if is_open else self.config.gripper_samples_to_close
+        needed = (samples - 1) * self.config.ticks_per_row + 1
         assert len(self.wanted) >= needed
-        assert all((want >= 0.5) == (command.gripper >= 0.5) for want in self.wanted[-needed:])
+        assert all((want >= 0.5) == is_open for want in self.wanted[-needed:])
 
     def _check_slowing(self, before: GateState, command: Command) -> None:
         """Without a row the arm only slows down, towards zero, and only for so many ticks."""

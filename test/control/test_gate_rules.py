@@ -485,23 +485,24 @@ def grippers(config: GateConfig, rows: list[float]) -> list[float | None]:
 
 
 def test_the_gripper_changes_after_so_many_rows_in_succession_that_agree() -> None:
-    config = changed(execution_horizon="full", gripper_agreeing_samples=3)
+    config = changed(execution_horizon="full", gripper_samples_to_open=2, gripper_samples_to_close=3)
     assert grippers(config, [1, 0, 0, 1, 0, 0, 0, 0]) == [1, 1, 1, 1, 1, 1, 0, 0]
+    assert grippers(config, [0, 1, 0, 1, 1, 1, 0, 1]) == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
 def test_a_row_is_one_sample_however_many_commands_it_makes() -> None:
-    config = changed(execution_horizon="full", gripper_agreeing_samples=2, ticks_per_row=2)
+    config = changed(execution_horizon="full", gripper_samples_to_close=2, ticks_per_row=2)
     assert grippers(config, [1, 0, 1, 0, 0]) == [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]
     assert grippers(changed(execution_horizon="full", ticks_per_row=2), [1, 0, 1]) == [1, 1, 0, 0, 1, 1]
 
 
 def test_an_opening_that_stays_on_its_side_of_a_half_is_followed() -> None:
-    config = changed(execution_horizon="full", gripper_agreeing_samples=3)
+    config = changed(execution_horizon="full", gripper_samples_to_open=3, gripper_samples_to_close=3)
     assert grippers(config, [1, 0.75, 0.5, 0.25, 0.75]) == [1, 0.75, 0.5, 0.5, 0.75]
 
 
 def test_votes_do_not_outlive_a_stop() -> None:
-    run = Run(changed(gripper_agreeing_samples=2))
+    run = Run(changed(gripper_samples_to_close=2))
     run.tick(run.chunk())  # open, closed, …
     run.tick()
     run.tick(instruction="other", policy_instruction="other")
@@ -513,7 +514,16 @@ def test_votes_do_not_outlive_a_stop() -> None:
 # ---- configuration ----
 
 
-@pytest.mark.parametrize("name", ["ticks_per_row", "execution_horizon", "chunk_timeout_ns", "gripper_agreeing_samples"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ticks_per_row",
+        "execution_horizon",
+        "chunk_timeout_ns",
+        "gripper_samples_to_open",
+        "gripper_samples_to_close",
+    ],
+)
 def test_numbers_that_cannot_be_are_refused(name: str) -> None:
     with pytest.raises(ContractError, match=f"{name}: expected > 0, got 0"):
         changed(**{name: 0})

@@ -57,6 +57,14 @@ def test_a_measured_row_stands_under_those_of_the_paper(tmp_path: Path) -> None:
     assert "Beside the paper" not in render(evaluation(tmp_path, episode(), suite="libero_object"))
 
 
+def test_what_is_not_the_benchmark_is_not_compared_with_the_papers_and_says_so(tmp_path: Path) -> None:
+    changes = ({"moved_target_m": 0.05}, {"tasks": (0, 1), "told_task_offset": 1})
+    for change, words in zip(changes, ("by up to\n  5 cm along x and y", "A control"), strict=True):
+        text = render(evaluation(tmp_path, episode(), suite="libero_10", **change))
+        assert words in text
+        assert "Beside the paper" not in text
+
+
 def test_chain_lengths_are_a_table_and_stand_beside_the_papers(tmp_path: Path) -> None:
     parts = tuple(
         SubtaskResult(name="x", instruction=f"do {k}", outcome=outcome, steps=1)

@@ -23,6 +23,7 @@ class FakeSimulator:
     def __init__(self, size_px: int = 32, frame_id: str = "base", max_steps: int = 40, parts: int = 1) -> None:
         self.camera = CameraSpec(name="fake", width=size_px, height=size_px)
         self.action_space = ActionSpace(frame_id=frame_id, rotation="axis_angle", control_rate_hz=20.0)
+        self.ends_at_success = True
         self.max_steps = max_steps
         self.pose = np.zeros(ARM_DIM)
         self.commands: list[Command] = []

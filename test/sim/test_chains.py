@@ -36,7 +36,7 @@ class FakeLink:
         return Reply(command=Command(delta=delta, gripper=0.0), gate_state="RUN", problem="", reaction_ms=1.0)
 
 
-def run(link: Link, simulator: FakeSimulator, video: Any = None) -> EpisodeResult:
+def run(link: Link, simulator: FakeSimulator, video: Any = None, told: str = "") -> EpisodeResult:
     runner = EpisodeRunner(
         simulator=simulator,
         link=link,
@@ -44,6 +44,7 @@ def run(link: Link, simulator: FakeSimulator, video: Any = None) -> EpisodeResul
         observe_every_n_steps=4,
         video_every_n_steps=1,
         on_step=lambda step, state: None,
+        told={0: told} if told else {},
     )
     return runner.run(simulator.tasks()[0], 0, 0, video, "")
 
@@ -86,6 +87,24 @@ def test_a_chain_is_over_at_its_first_failure(failing: int) -> None:
     assert [subtask.steps for subtask in result.subtasks] == [STEPS] * failing + [40] + [0] * len(left)
     assert link.instructions == instructions(simulator)[: failing + 1]
     assert result.steps == sum(subtask.steps for subtask in result.subtasks)
+
+
+def test_a_benchmark_that_counts_the_last_state_runs_to_its_limit() -> None:
+    """There and on it goes: what was done at step 10 counts only if it still is at the last step."""
+    kept, undone = FakeSimulator(), FakeSimulator()
+    kept.ends_at_success = undone.ends_at_success = False
+    undone.is_success = lambda: len(undone.commands) == STEPS  # type: ignore[method-assign]
+    for simulator, outcome in ((kept, "success"), (undone, "timeout")):
+        result = run(FakeLink(), simulator)
+        assert (result.outcome, result.steps) == (outcome, simulator.max_steps)
+
+
+def test_a_control_tells_the_policy_something_else_and_asks_for_the_same() -> None:
+    link = FakeLink()
+    result = run(link, FakeSimulator(), told="go away")
+    assert link.instructions == ["go away"]
+    assert result.instruction == "go to the right"
+    assert [(subtask.instruction, subtask.outcome) for subtask in result.subtasks] == [("go away", "success")]
 
 
 def test_a_refused_instruction_ends_the_chain_and_says_why() -> None:

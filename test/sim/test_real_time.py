@@ -172,6 +172,14 @@ def test_a_simulator_slower_than_real_time_fails_the_episode_instead_of_slowing_
     assert "expected a world at most 1 s behind the wall clock" in result.reason
 
 
+def test_a_benchmark_that_counts_the_last_state_runs_to_its_limit() -> None:
+    clock = Clock()
+    simulator = SlowSimulator(clock, 5, 5)
+    simulator.ends_at_success = False
+    result = run_with(simulator, FakeGate(clock))
+    assert (result.outcome, result.steps) == ("success", simulator.max_steps)
+
+
 def test_an_arm_whose_gate_dies_stands_still() -> None:
     clock = Clock()
     simulator, gate = SlowSimulator(clock, 5, 5), FakeGate(clock)

@@ -18,10 +18,11 @@ pytestmark = NEEDS_SIMPLER
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = 2
+LIMIT_STEPS = 60
 
 
 def test_a_script_stacks_the_cubes_over_ros(fleet: Fleet) -> None:
-    """The gate holds its first row back that opens the gripper, as the protocol wants; at the second one it is done."""
+    """Long before the limit; the benchmark counts what is so at the limit, and there the cube still stands."""
     gate = read_parameter_file(ROOT / "config/robot/simpler_bridge.yaml", "command_gate", GateParameters)
     fleet.start_node("command_gate", {**asdict(gate), "autostart": True})
     fleet.start_node("policy_node", POLICY, program="test.sim.scripted_policy")
@@ -41,8 +42,7 @@ def test_a_script_stacks_the_cubes_over_ros(fleet: Fleet) -> None:
     assert fleet.wait("sim_bridge") == 0
     assert result.outcome == "success"
     assert result.instruction == "stack the green block on the yellow block"
-    opens = [index for index, row in enumerate(rows()) if row[6] > 0.5 and rows()[index - 1][6] < 0.5][-1]
-    assert result.steps == opens + 2
+    assert result.steps == LIMIT_STEPS > len(rows())
     assert len(result.reaction_ms) == -(-result.steps // ROWS_PER_CHUNK)  # an image a chunk, and no more
     assert result.clamped_steps == 0
 

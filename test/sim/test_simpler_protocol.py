@@ -41,14 +41,14 @@ def test_the_camera_is_that_of_the_training(sim: SimConfig) -> None:
     assert (sim.camera_width_px, sim.camera_height_px) == (train["camera"]["width"], train["camera"]["height"])
 
 
-def test_the_gripper_opens_only_after_two_rows_that_want_it_open(gate: GateParameters) -> None:
+def test_the_gripper_opens_only_after_two_rows_that_want_it_open_and_closes_at_once(gate: GateParameters) -> None:
     """VLM4VLA's `late_close_gripper = 2`."""
     state, commanded = GateState(gripper=0.0), []
-    for wanted in (1.0, 0.0, 1.0, 1.0, 1.0):
+    for wanted in (1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0):
         gripper, votes = voted(gate.gate_config, state, wanted)
         state = GateState(gripper=gripper, gripper_votes=votes)
         commanded.append(gripper)
-    assert commanded == [0.0, 0.0, 0.0, 1.0, 1.0]
+    assert commanded == [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
 
 
 def test_a_camera_may_be_square_or_not() -> None:

@@ -69,7 +69,8 @@ class GateConfig:
         late_steps: what becomes of rows that are past when their chunk arrives.
         overlap: what a new chunk does to the former one.
         temporal_ensemble_coeff: weights are exp(-coeff * age in rows), the oldest chunk's age being 0 (as in ACT).
-        gripper_agreeing_samples: the gripper opens or closes after so many rows in succession that want it.
+        gripper_samples_to_open, gripper_samples_to_close: the gripper does so after so many rows in succession that
+            want it.
         pose: None where nothing needs it.
         workspace: None for no walls.
     """
@@ -84,12 +85,14 @@ class GateConfig:
     late_steps: LateSteps = "ledger"
     overlap: Overlap = "replace"
     temporal_ensemble_coeff: float = 0.01
-    gripper_agreeing_samples: int = 1
+    gripper_samples_to_open: int = 1
+    gripper_samples_to_close: int = 1
     pose: PoseRules | None = None
     workspace: Workspace | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ticks_per_row", "execution_horizon", "chunk_timeout_ns", "gripper_agreeing_samples"):
+        samples = ("gripper_samples_to_open", "gripper_samples_to_close")
+        for name in ("ticks_per_row", "execution_horizon", "chunk_timeout_ns", *samples):
             value = getattr(self, name)
             if isinstance(value, int) and value <= 0:
                 raise ContractError(f"{name}: expected > 0, got {value}")

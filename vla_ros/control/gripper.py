@@ -18,6 +18,7 @@ def voted(config: GateConfig, state: GateState, wanted: float) -> tuple[float, i
     if state.gripper is None or (wanted >= HALF_OPEN) == (state.gripper >= HALF_OPEN):
         return wanted, 0
     votes = state.gripper_votes + 1
-    if votes > (config.gripper_agreeing_samples - 1) * config.ticks_per_row:
+    needed = config.gripper_samples_to_open if wanted >= HALF_OPEN else config.gripper_samples_to_close
+    if votes > (needed - 1) * config.ticks_per_row:
         return wanted, 0
     return state.gripper, votes

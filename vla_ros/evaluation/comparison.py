@@ -17,7 +17,7 @@ from vla_ros.sim.episode import EpisodeKey, EpisodeResult, read_results
 ONE_SIDED = 0.90
 """A two-sided interval of so much ends at the one-sided 95 % bounds, as two one-sided tests want it."""
 
-PAIRED_BY = ("simulator", "suite", "seed")
+PAIRED_BY = ("simulator", "suite", "seed", "moved_target_m")
 """Of the configuration: where these differ, equal numbers do not mean equal initial states."""
 
 

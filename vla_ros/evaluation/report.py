@@ -46,7 +46,9 @@ def render(evaluation: Evaluation) -> str:
         plot=Markup(reaction_svg(evaluation.results)),  # noqa: S704 (numbers, and text that plots.py escapes)
         names=OUTCOME_NAMES,
         note=NOTES[evaluation.provenance.mode],
-        paper=paper_table(evaluation.config.simulator, evaluation.config.suite),
+        paper=None
+        if evaluation.config.is_changed
+        else paper_table(evaluation.config.simulator, evaluation.config.suite),
         failures=[result for result in evaluation.results if not result.is_success],
         percent=lambda share: f"{share:.0%}".replace("%", " %"),
         link=quote,

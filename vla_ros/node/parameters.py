@@ -236,8 +236,15 @@ class GateParameters(ProcessParameters):
     workspace_max_m: tuple[float, float, float] = parameter(
         "the opposite corner; .inf: no wall [m]", read_only=True, default=(math.inf,) * 3
     )
-    gripper_agreeing_samples: int = parameter(
-        "rows in succession that must agree before the gripper opens or closes",
+    gripper_samples_to_open: int = parameter(
+        "rows in succession that must want the gripper open before it opens",
+        least=1,
+        most=1000,
+        read_only=True,
+        default=1,
+    )
+    gripper_samples_to_close: int = parameter(
+        "rows in succession that must want the gripper closed before it closes",
         least=1,
         most=1000,
         read_only=True,
@@ -419,7 +426,8 @@ class GateParameters(ProcessParameters):
             late_steps=self.late_steps,
             overlap=self.overlap,
             temporal_ensemble_coeff=self.temporal_ensemble_coeff,
-            gripper_agreeing_samples=self.gripper_agreeing_samples,
+            gripper_samples_to_open=self.gripper_samples_to_open,
+            gripper_samples_to_close=self.gripper_samples_to_close,
             pose=self.pose_rules,
             workspace=self.workspace,
         )

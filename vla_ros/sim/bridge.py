@@ -63,6 +63,7 @@ class Bridge:
         self._horizon = _execution_horizon(self._robot, sim.robot)
         self._latency = read_latency(sim.latency) if sim.latency else None
         tasks = _select_tasks(sim, simulator)
+        self._told = _told(sim, tasks)
         self._episodes = [(tasks[task], state) for task, state in (sim.episodes if only is None else only)]
         self._progress = progress or output / "progress.json"
         self._written_s = 0.0
@@ -118,6 +119,7 @@ class Bridge:
                 observe_every_n_steps=self._horizon,
                 video_every_n_steps=self._sim.video_every_n_steps,
                 on_step=lambda step, gate: None,
+                told=self._told,
                 latency=self._latency,
                 awaits_chunks=self._robot.overlap == "temporal_ensemble",
             )
@@ -127,6 +129,7 @@ class Bridge:
             link=link,
             video_every_n_steps=self._sim.video_every_n_steps,
             on_step=lambda step, gate: None,
+            told=self._told,
             played=PlayedCommands(round(1e9 / self._robot.command_rate_hz), space.rotation),
             pause_ns=max(MIN_JUMP_NS, (self._horizon + 1) * space.period_ns),
         )
@@ -202,6 +205,14 @@ def _execution_horizon(robot: GateParameters, path: Path) -> int:
             f"got {robot.execution_horizon!r}; `vla-ros eval` puts in the policy's"
         )
     return robot.execution_horizon
+
+
+def _told(sim: SimConfig, tasks: dict[int, SimTask]) -> dict[int, str]:
+    """What the policy is told instead, by task; nothing unless the configuration is that control."""
+    if not sim.told_task_offset:
+        return {}
+    others = sim.tasks[sim.told_task_offset :] + sim.tasks[: sim.told_task_offset]
+    return {task: tasks[other].instruction for task, other in zip(sim.tasks, others, strict=True)}
 
 
 def _select_tasks(sim: SimConfig, simulator: Simulator) -> dict[int, SimTask]:

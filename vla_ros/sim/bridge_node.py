@@ -39,7 +39,10 @@ def make_simulator(sim: SimConfig) -> Simulator:
 
         return SimplerSimulator(sim.suite, sim.camera_width_px, sim.camera_height_px)
     from vla_ros.sim.libero import LiberoSimulator
+    from vla_ros.sim.moved_target import MovedTargetLibero
 
+    if sim.moved_target_m > 0:
+        return MovedTargetLibero(sim.suite, sim.camera_width_px, sim.camera_height_px, sim.moved_target_m)
     return LiberoSimulator(sim.suite, sim.camera_width_px, sim.camera_height_px)
 
 

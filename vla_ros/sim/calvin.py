@@ -74,6 +74,7 @@ class CalvinSimulator:
             raise SimulatorError(f"{suite}: camera: expected a square image, got {width_px} x {height_px} px")
         self.camera = CameraSpec(name=CAMERA_NAME, width=width_px, height=height_px)
         self.action_space: ActionSpace = CALVIN.action
+        self.ends_at_success = True
         self.max_steps = MAX_STEPS
         self.suite = suite
         self._open_world = open_world

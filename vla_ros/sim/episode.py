@@ -39,6 +39,10 @@ class SimConfig:
         first_selection_state, selection_episodes_per_task: other initial states, on which `--select` chooses among
             checkpoints and settings, so that the test tells nothing about them; none: 0 episodes.
         seed: of the simulator.
+        moved_target_m: LIBERO alone: each task's object is moved by up to so much along x and y, to a place that (seed,
+            task, initial state) decide [m].
+        told_task_offset: a control: the policy is told what the task so many further on in `tasks` is about, while
+            success remains that of the episode's own task.
         camera_size_px: side of the published camera image, or its [width, height] [px].
         python: the Python interpreter of the simulator's own environment, relative to the project.
         policy: parameter file of policy_node, relative to the project; names the bundle.
@@ -57,6 +61,8 @@ class SimConfig:
     first_selection_state: int = 0
     selection_episodes_per_task: int = 0
     seed: int = 0
+    moved_target_m: float = 0.0
+    told_task_offset: int = 0
     camera_size_px: int | tuple[int, int]
     python: Path
     policy: Path
@@ -71,6 +77,13 @@ class SimConfig:
         check_numbers(self, "first_initial_state", "video_every_n_steps", least=0)
         check_numbers(self, "first_selection_state", "selection_episodes_per_task", least=0)
         check_numbers(self, "answer_timeout_s", above=0)
+        check_numbers(self, "moved_target_m", "told_task_offset", least=0)
+        if self.moved_target_m and self.simulator != "libero":
+            raise ValueError(f"moved_target_m: expected 0 in {self.simulator}, got {self.moved_target_m:g}")
+        if self.told_task_offset and self.told_task_offset >= len(self.tasks):
+            raise ValueError(
+                f"told_task_offset: expected less than the {len(self.tasks)} of tasks, got {self.told_task_offset}"
+            )
         if bool(self.latency) != (self.mode == "latency"):
             raise ValueError(
                 f"latency: expected one in mode latency and in no other, got {self.latency!r} in {self.mode}"
@@ -91,6 +104,11 @@ class SimConfig:
     def camera_height_px(self) -> int:
         """Rows of the camera image [px]."""
         return self.camera_size_px if isinstance(self.camera_size_px, int) else self.camera_size_px[1]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it asks for something else than the benchmark does, so that results compare with nobody's."""
+        return bool(self.moved_target_m or self.told_task_offset)
 
     @property
     def initial_states(self) -> range:

@@ -3,8 +3,8 @@
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -66,11 +66,13 @@ class SubtaskRunner(ABC):
         simulator: the world.
         video_every_n_steps: a video frame each so many steps; 0: only the images that the policy sees.
         on_step: called with (steps of the episode so far, gate state) after each step, for a progress display.
+        told: by task, what the policy is told instead of what the task is about: a control.
     """
 
     simulator: Simulator
     video_every_n_steps: int
     on_step: Callable[[int, str], None]
+    told: Mapping[int, str] = field(default_factory=dict)
 
     def run(self, task: SimTask, initial_state: int, seed: int, video: Video | None, video_name: str) -> EpisodeResult:
         """One episode, from reset to its end; whatever ends it, the simulator's last command is a stop or its own."""
@@ -120,6 +122,8 @@ class SubtaskRunner(ABC):
             log.simulated(self.simulator.reset, task, initial_state, seed)
             log.simulator_s = 0.0  # rates are about steps and images
             asked = log.simulated(self.simulator.subtasks, task, initial_state)
+            if task.index in self.told:
+                asked = tuple(replace(subtask, instruction=self.told[task.index]) for subtask in asked)
         except SimulatorFailedError as failure:
             return "simulator_failed", str(failure), ()
         self.begin((task.index, initial_state), seed)
@@ -163,6 +167,11 @@ class SubtaskRunner(ABC):
             return log.simulated(self.simulator.render)
 
         return View(render)
+
+    def is_done(self, steps: int, log: EpisodeLog) -> bool:
+        """Whether the subtask counts as done after so many steps of it."""
+        counts_now = self.simulator.ends_at_success or steps == self.simulator.max_steps
+        return counts_now and log.simulated(self.simulator.is_success)
 
     def execute(self, command: Command, log: EpisodeLog) -> None:
         """One control period of the world."""

@@ -63,6 +63,7 @@ class LiberoSimulator:
     def __init__(self, suite: str = "libero_object", width_px: int = 128, height_px: int = 128) -> None:
         self.camera = CameraSpec(name=CAMERA_NAME, width=width_px, height=height_px)
         self.action_space = ActionSpace(frame_id=FRAME_ID, rotation="axis_angle", control_rate_hz=CONTROL_RATE_HZ)
+        self.ends_at_success = True
         self.suite = suite
         self.max_steps = _max_steps(suite)
         self._benchmark = load_benchmark(suite)
@@ -97,6 +98,15 @@ class LiberoSimulator:
 
     def reset(self, task: SimTask, initial_state: int, seed: int) -> None:
         """Restore one of the benchmark's recorded initial states and let it settle."""
+        self.restore(task, initial_state, seed)
+        self.settle()
+
+    def restore(self, task: SimTask, initial_state: int, seed: int) -> None:
+        """Put everything where a recorded initial state has it; `settle` must follow.
+
+        Raises:
+            SimulatorError: there is no such initial state.
+        """
         known = self.task(task.name)
         if not 0 <= initial_state < known.initial_states:
             raise SimulatorError(
@@ -107,7 +117,6 @@ class LiberoSimulator:
         self._env.sim.set_state_from_flattened(
             quietly(self._benchmark.get_task_init_states, known.index)[initial_state]
         )
-        self.settle()
 
     def sample(self, task: SimTask, seed: int) -> None:
         """Place everything as LIBERO's own random reset would, never as a recorded state; `settle` must follow."""
@@ -184,14 +193,14 @@ class LiberoSimulator:
         return {name: bounding_box(self._env, name) for name in self._env.objects_dict}
 
     def shift(self, name: str, offset_xy: Array) -> None:
-        """Move one object horizontally [m]; only between `sample` and `settle`."""
+        """Move one object horizontally [m]; only before `settle`."""
         joint = self._env.objects_dict[name].joints[-1]
         pose = np.array(self._env.sim.data.get_joint_qpos(joint))
         pose[:2] += offset_xy
         self._env.sim.data.set_joint_qpos(joint, pose)
 
     def shift_joints(self, offset_rad: Array) -> None:
-        """Turn the arm's joints, [7] rad; only between `sample` and `settle`."""
+        """Turn the arm's joints, [7] rad; only before `settle`."""
         self._env.sim.data.qpos[self._env.robots[0]._ref_joint_pos_indexes] += offset_rad
 
     def state(self) -> Array:

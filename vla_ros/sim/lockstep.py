@@ -112,7 +112,7 @@ class EpisodeRunner(SubtaskRunner):
             if shot is not None:
                 log.reaction_ms.append(reply.reaction_ms)
             self.on_step(log.steps, reply.gate_state)
-            if log.simulated(self.simulator.is_success):
+            if self.is_done(step + 1, log):
                 film.end(step + 1, self.view(log))
                 return "success", ""
         return "timeout", ""

@@ -48,6 +48,9 @@ class Jitter:
     """How far things are moved from where LIBERO's random reset put them.
 
     Attributes:
+        shuffle: share of the episodes in which all objects but the container change places among themselves first. In
+            `libero_object` what is to be moved otherwise always has the same place, and nobody needs to be told what it
+            is.
         target_m: the object to be moved, uniformly in x and y.
         goal_m: the container, uniformly in x and y.
         distractor_m: everything else, uniformly in x and y.
@@ -55,6 +58,7 @@ class Jitter:
         joint_rad: standard deviation of each arm joint.
     """
 
+    shuffle: float = 0.0
     target_m: float = 0.03
     goal_m: float = 0.015
     distractor_m: float = 0.015
@@ -63,6 +67,8 @@ class Jitter:
 
     def __post_init__(self) -> None:
         check_numbers(self, "target_m", "goal_m", "distractor_m", "clearance_m", "joint_rad", least=0)
+        if not 0 <= self.shuffle <= 1:
+            raise ValueError(f"shuffle: expected 0 to 1, got {self.shuffle}")
 
 
 class NoiseSource:
@@ -96,30 +102,65 @@ def place(simulator: LiberoSimulator, task: SimTask, jitter: Jitter, random: np.
     """
     simulator.sample(task, seed=int(random.integers(2**31)))
     target, container = simulator.goal()[0], simulator.goal_object()
+    if jitter.shuffle > 0 and random.random() < jitter.shuffle:
+        _shuffle(simulator, [name for name in simulator.objects() if name != container], random)
+    radius = {
+        name: jitter.target_m if name == target else jitter.goal_m if name == container else jitter.distractor_m
+        for name in simulator.objects()
+    }
+    _shift(simulator, task, radius, jitter.clearance_m, random)
+    simulator.shift_joints(random.normal(0.0, jitter.joint_rad, 7))
+    simulator.settle()
+
+
+def _shuffle(simulator: LiberoSimulator, names: list[str], random: np.random.Generator) -> None:
+    """Let these objects change places, each to where the middle of another one was."""
     boxes = simulator.objects()
+    for name, other in zip(names, random.permutation(names), strict=True):
+        simulator.shift(name, (boxes[other][0] - boxes[name][0])[:2])
+
+
+def move_target(simulator: LiberoSimulator, task: SimTask, most_m: float, random: np.random.Generator) -> None:
+    """Move the object that the task is about to a free place, uniformly in x and y; only before `settle`.
+
+    Raises:
+        SimulatorError: no placement without an overlap was found.
+    """
+    _shift(simulator, task, {simulator.goal()[0]: most_m}, Jitter().clearance_m, random)
+
+
+def _shift(
+    simulator: LiberoSimulator,
+    task: SimTask,
+    radius_m: dict[str, float],
+    clearance_m: float,
+    random: np.random.Generator,
+) -> None:
+    """Move the named objects uniformly in x and y, so that nothing touches anything else."""
+    target, boxes = simulator.goal()[0], simulator.objects()
     for _ in range(PLACEMENT_TRIES):
-        radius = {
-            name: jitter.target_m if name == target else jitter.goal_m if name == container else jitter.distractor_m
-            for name in boxes
-        }
-        shifts = {name: random.uniform(-r, r, 2) for name, r in radius.items()}
-        if _are_clear(boxes, shifts, target, jitter.clearance_m):
+        shifts = {name: random.uniform(-r, r, 2) for name, r in radius_m.items()}
+        if _are_clear(boxes, shifts, target, clearance_m):
             break
     else:
         raise SimulatorError(f"{task.name}: expected a free placement, got overlaps in {PLACEMENT_TRIES} tries")
     for name, shift in shifts.items():
         simulator.shift(name, shift)
-    simulator.shift_joints(random.normal(0.0, jitter.joint_rad, 7))
-    simulator.settle()
 
 
 def _are_clear(boxes: dict[str, Box], shifts: dict[str, NDArray[np.float64]], target: str, clearance_m: float) -> bool:
-    """Whether no two bounding boxes come closer than the clearance, or a third of it where neither is the target."""
+    """Whether what is moved comes no closer to anything than the clearance, or a third of it without the target.
+
+    It is about bounding boxes, and about no two things that both stay where they are.
+    """
     names = list(boxes)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
+            if first not in shifts and second not in shifts:
+                continue
             (centre_1, half_1), (centre_2, half_2) = boxes[first], boxes[second]
-            apart = np.abs((centre_1[:2] + shifts[first]) - (centre_2[:2] + shifts[second])) - half_1[:2] - half_2[:2]
+            centre_1, centre_2 = centre_1[:2] + shifts.get(first, 0.0), centre_2[:2] + shifts.get(second, 0.0)
+            apart = np.abs(centre_1 - centre_2) - half_1[:2] - half_2[:2]
             if apart.max() < (clearance_m if target in (first, second) else clearance_m / 3):
                 return False
     return True

@@ -138,7 +138,7 @@ class RealTimeRunner(SubtaskRunner):
             film.add(step, view, command, self.link.gate_state)
             self.execute(command, log)
             self.on_step(log.steps, self.link.gate_state)
-            if log.simulated(self.simulator.is_success):
+            if self.is_done(step + 1, log):
                 film.end(step + 1, self.view(log))
                 return "success", ""
             problem = self.link.problem(subtask.instruction)

@@ -52,8 +52,7 @@ class SimplerSimulator:
 
     A target that the arm cannot reach leaves the joints where they are, and stays the target: `is_clamped` tells.
 
-    Success is of the present state, as in LIBERO; the benchmark's own script runs every episode to its limit and counts
-    the state there.
+    Success: the benchmark's own script runs every episode to its limit and counts the state there.
 
     Determinism: equal (task, initial state, seed) and equal commands give bit-identical states, whatever was done
     before and in any process: `reset` builds the scene anew. An initial state is an episode id of the benchmark and
@@ -78,6 +77,7 @@ class SimplerSimulator:
             raise SimulatorError(f"{suite}: camera: expected at most {most} px, got {width_px} x {height_px}")
         self.camera = CameraSpec(name=CAMERA_NAME, width=width_px, height=height_px)
         self.action_space: ActionSpace = BRIDGE.action
+        self.ends_at_success = False
         self.suite = suite
         self._environments = load_tasks()
         self._tasks = tuple(

@@ -46,10 +46,13 @@ class Simulator(Protocol):
     Attributes:
         camera: the view that `render` returns.
         action_space: units, frame and rate of the commands that `step` takes.
+        ends_at_success: whether an episode is over once its subtask is done. If not, the benchmark runs it to its limit
+            and counts the state there: what was done may be undone.
     """
 
     camera: CameraSpec
     action_space: ActionSpace
+    ends_at_success: bool
 
     @property
     def max_steps(self) -> int:
