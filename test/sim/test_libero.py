@@ -16,6 +16,7 @@ pytestmark = pytest.mark.sim
 
 from vla_ros.sim.libero import LiberoSimulator  # noqa: E402
 from vla_ros.sim.moved_target import MovedTargetLibero  # noqa: E402
+from vla_ros.sim.perturbation import Jitter, place  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,3 +100,21 @@ def test_a_moved_target_stands_elsewhere_and_nothing_else_does(simulator: Libero
         assert not np.array_equal(moved.state(), again)
     finally:
         moved.close()
+
+
+def test_shuffled_objects_stand_where_others_were_and_the_container_stays(simulator: LiberoSimulator) -> None:
+    still = {"target_m": 0.0, "goal_m": 0.0, "distractor_m": 0.0, "clearance_m": 0.0, "joint_rad": 0.0}
+    task = simulator.task(0)
+    places = []
+    for shuffle in (0.0, 1.0):
+        random = np.random.default_rng(4)
+        place(simulator, task, Jitter(**still, shuffle=shuffle), random)
+        places.append({name: centre[:2] for name, (centre, _) in simulator.objects().items()})
+    before, after = places
+    container = simulator.goal_object()
+    np.testing.assert_allclose(after.pop(container), before.pop(container), atol=2e-3)
+    nearest = {name: min(before, key=lambda other: np.linalg.norm(before[other] - at)) for name, at in after.items()}
+    assert sorted(nearest.values()) == sorted(before)
+    assert any(name != other for name, other in nearest.items())
+    for name, other in nearest.items():
+        assert np.linalg.norm(before[other] - after[name]) < 0.01

@@ -33,7 +33,8 @@ class Placement:
     """How urgent the processes are: the nodes' own parameters of these names.
 
     Attributes:
-        gate_priority: `thread_priority` of command_gate, and of camera and receiver, which stand for the drivers.
+        gate_priority: `thread_priority` of command_gate, and of camera, receiver and the emergency stop's button, which
+            stand for the drivers.
         policy_priority: `thread_priority` of policy_node.
         inference_priority: `inference_priority` of policy_node, where the policy does not compute.
         remark: why they are not more urgent.
@@ -50,7 +51,7 @@ class Placement:
         if self.remark:
             return f"usual priorities: {self.remark}"
         return (
-            f"SCHED_FIFO {self.gate_priority} for command_gate, camera and receiver, {self.policy_priority} for "
+            f"SCHED_FIFO {self.gate_priority} for command_gate, camera, receiver and button, {self.policy_priority} for "
             f"policy_node, {self.inference_priority} for its inference thread where the policy does not compute"
         )
 
