@@ -497,8 +497,8 @@ def test_a_row_is_one_sample_however_many_commands_it_makes() -> None:
 
 
 def test_an_opening_that_stays_on_its_side_of_a_half_is_followed() -> None:
-    config = changed(execution_horizon="full", gripper_samples_to_open=3, gripper_samples_to_close=3)
-    assert grippers(config, [1, 0.75, 0.5, 0.25, 0.75]) == [1, 0.75, 0.5, 0.5, 0.75]
+    config = changed(execution_horizon="full", gripper_samples_to_open=3, gripper_samples_to_close=1)
+    assert grippers(config, [1, 0.75, 0.5, 0.25, 0.5, 0.5, 0.5]) == [1, 0.75, 0.5, 0.25, 0.25, 0.25, 0.5]
 
 
 def test_votes_do_not_outlive_a_stop() -> None:
@@ -625,3 +625,37 @@ def test_in_a_fault_a_target_follows_the_measured_pose_that_it_is_given() -> Non
     there = dataclasses.replace(HERE, position_m=np.array([0.3, 0.0, 0.0]))
     run.tick(pose=there)
     assert position_cm(run) == 30
+
+
+def test_a_pose_as_old_as_it_may_be_has_all_that_was_commanded_since_it_was_measured() -> None:
+    """Longer ago than any row lasts that a chunk could still owe."""
+    run = Run(changed(execution_horizon="one", pose=dataclasses.replace(POSE_RULES, timeout_ns=20 * PERIOD_NS)))
+    run.tick(run.chunk(), pose=HERE)
+    for _ in range(19):
+        run.tick(run.chunk())
+    run.tick(run.chunk(), pose=HERE, pose_stamp_ns=run.now_ns - 19 * PERIOD_NS)
+    assert position_cm(run) == 20 + 1  # and the one of this tick
+
+
+def test_what_was_turned_since_a_pose_was_measured_is_turned_one_after_the_other() -> None:
+    """A quarter turn about x, then one about z: the tool's z comes to lie along the base's x."""
+    rules = dataclasses.replace(POSE_RULES, timeout_ns=5 * PERIOD_NS)
+    run = Run(changed(pose=rules, motion=make_motion(angular=30.0)))
+    chunk = run.chunk()
+    chunk.actions[:, :6] = 0.0
+    chunk.actions[0, 3], chunk.actions[1, 5] = np.pi / 2, np.pi / 2
+    run.tick(chunk, pose=HERE)
+    run.tick()
+    run.tick(pose=HERE, pose_stamp_ns=run.now_ns - PERIOD_NS)
+    assert run.state.pose is not None
+    np.testing.assert_allclose(rotate(run.state.pose.quaternion_xyzw, np.eye(3)[2]), [1, 0, 0], atol=1e-6)
+
+
+def test_a_target_of_an_arm_that_slows_down_is_not_moved_by_what_is_measured() -> None:
+    hold = dataclasses.replace(CONFIG.hold, stop_ticks=4)
+    run = Run(changed(hold=hold, pose=dataclasses.replace(POSE_RULES, is_target=True)))
+    run.tick(run.chunk(x0_m=0.04, slope_m=0.0), pose=HERE)
+    assert run.cm(policy_instruction="") == 3
+    assert run.state.mode is Mode.HOLD
+    assert run.cm(pose=HERE) == 2
+    assert position_cm(run) == 4 + 3 + 2
