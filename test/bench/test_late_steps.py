@@ -1,6 +1,7 @@
 """Latency and late steps: a simulation of the real gate."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,13 @@ def test_the_command_writes_a_table_figures_and_a_plot(tmp_path: Path, capsys: p
     assert {row["late_steps"] for row in rows} == set(MODES)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "350 ms" in capsys.readouterr().out
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["bench", "late-steps", "--plot", str(tmp_path / "late.png")]) == 2
+    printed = capsys.readouterr()
+    assert "matplotlib.figure: expected an installed package, got none; `make setup-dev`" in printed.err
+    assert not printed.out

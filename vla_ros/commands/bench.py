@@ -27,6 +27,7 @@ example:
 """
 
 import argparse
+import importlib
 import os
 import time
 from pathlib import Path
@@ -188,6 +189,8 @@ def run(args: argparse.Namespace) -> int:
     for option, path in (("--json", args.json), ("--plot", args.plot)):
         if path is not None:
             report.check_writable(path, option)
+    if args.plot is not None:
+        importlib.import_module("matplotlib.figure")  # whether it is missing is not to be found out half an hour later
     benchmarks = {
         "train": _run_train,
         "inference": _run_inference,
