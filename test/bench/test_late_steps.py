@@ -57,3 +57,4 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(
     printed = capsys.readouterr()
     assert "matplotlib.figure: expected an installed package, got none; `make setup-dev`" in printed.err
     assert not printed.out
+    assert not (tmp_path / "late.png").exists()

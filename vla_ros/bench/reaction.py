@@ -51,8 +51,8 @@ class Placement:
         if self.remark:
             return f"usual priorities: {self.remark}"
         return (
-            f"SCHED_FIFO {self.gate_priority} for command_gate, camera, receiver and button, {self.policy_priority} for "
-            f"policy_node, {self.inference_priority} for its inference thread where the policy does not compute"
+            f"SCHED_FIFO {self.gate_priority} for command_gate, camera, receiver and button, {self.policy_priority} "
+            f"for policy_node, {self.inference_priority} for its inference thread where the policy does not compute"
         )
 
 

@@ -186,11 +186,11 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for."""
     from vla_ros.bench import report
 
+    if args.plot is not None:
+        importlib.import_module("matplotlib.figure")  # whether it is missing is not to be found out half an hour later
     for option, path in (("--json", args.json), ("--plot", args.plot)):
         if path is not None:
             report.check_writable(path, option)
-    if args.plot is not None:
-        importlib.import_module("matplotlib.figure")  # whether it is missing is not to be found out half an hour later
     benchmarks = {
         "train": _run_train,
         "inference": _run_inference,
