@@ -31,11 +31,16 @@ from vla_ros.sim.episode import EpisodeResult, SubtaskResult, append_result
 PROVENANCE = evaluation(Path("out")).provenance
 
 
+def config(episodes: int, suite: str = "libero_object") -> dict[str, str]:
+    return {"config.yaml": f"suite: {suite}\ntasks: [0]\nepisodes_per_task: {episodes}\n"}
+
+
 def side(name: str, wins: list[bool], **changes: object) -> Side:
     results = [
         episode(initial_state=state, outcome="success" if is_won else "timeout", actions_sha256=name * 64)
         for state, is_won in enumerate(wins)
     ]
+    changes = {"configs": config(len(wins))} | changes
     provenance = replace(PROVENANCE, bundle=f"models/{name}", bundle_sha256=name * 64, **changes)  # type: ignore[arg-type]
     return Side(folder=Path(name), provenance=provenance, results={result.key: result for result in results})
 
@@ -122,6 +127,30 @@ def test_only_common_episodes_are_compared_and_the_others_are_told() -> None:
     assert "left out: 2 episodes" in text(found)
 
 
+def test_an_evaluation_that_broke_off_is_no_reason_to_say_yes() -> None:
+    whole, half = side("a", [True] * 60), side("b", [True] * 60, configs=config(64))
+    for first, second, name in ((whole, half, "B"), (half, whole, "A")):
+        found = compare(first, second, 0.05)
+        assert found.lower_bound > -0.05
+        assert not found.is_non_inferior
+        assert f"{name} lacks 4 of its episodes; `vla-ros eval … --output b` goes on" in text(found)
+
+
+def test_what_the_simulator_failed_never_speaks_for_the_newcomer() -> None:
+    """A's own failures: B fails on the very same states."""
+    fine, failing = side("a", [True] * 55 + [False] * 5), side("b", [True] * 55 + [False] * 5)
+    assert compare(fine, failing, 0.05).is_non_inferior
+    lost = {
+        key: replace(result, outcome="simulator_failed") if not result.is_success else result
+        for key, result in fine.results.items()
+    }
+    found = compare(replace(fine, results=lost), failing, 0.05)
+    assert not found.is_non_inferior
+    assert (found.only_first, found.rates) == (5, (55 / 60, 55 / 60))
+    assert found.difference == pytest.approx(-5 / 60)
+    assert "failed by the simulator: A 5, taken as won; B 0, taken as lost" in text(found)
+
+
 def test_episodes_that_share_no_state_cannot_be_compared() -> None:
     other = side("b", [True])
     moved = replace(other, results={(5, 5): other.results[0, 0]})
@@ -130,12 +159,12 @@ def test_episodes_that_share_no_state_cannot_be_compared() -> None:
 
 
 def test_another_suite_is_no_pair_and_another_setting_is_told() -> None:
-    configs = {"config.yaml": "suite: libero_spatial\n"}
+    configs = config(1, "libero_spatial")
     with pytest.raises(
         ConfigError, match=r"^b: config.yaml: suite: expected libero_object as in a, got libero_spatial"
     ):
         compare(side("a", [True]), side("b", [True], configs=configs), 0.05)
-    configs = {"config.yaml": "suite: libero_object\n", "robot.yaml": "late_steps: skip\n"}
+    configs = config(1) | {"robot.yaml": "late_steps: skip\n"}
     assert "differs too: robot.yaml: late_steps: nothing, skip" in text(
         compare(side("a", [True]), side("b", [True], configs=configs), 0.05)
     )
@@ -153,7 +182,7 @@ def write(folder: Path, wins: list[bool], sha: str) -> None:
         "bundle": f"models/{sha}",
         "bundle_sha256": sha * 64,
         "mode": "lockstep",
-        "configs": {"config.yaml": "suite: libero_object\n"},
+        "configs": config(len(wins)),
         "versions": {},
         "machine": {},
         "started": "",

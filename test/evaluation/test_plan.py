@@ -116,7 +116,7 @@ def test_parts_that_do_not_fit_are_refused(project: Path) -> None:
     with pytest.raises(ContractError, match=r"robot.yaml: control_rate_hz: expected 5.0 as in models/slow, got 20.0"):
         prepare(config(), Path("out"), Variant(bundle=Path("models/slow")))
     Path("robot.yaml").write_text(ROBOT.replace("execution_horizon: 8", "execution_horizon: 11"))
-    complaint = r"robot.yaml: command_gate.execution_horizon: expected <= 10, the chunk_size of models/tiny, got 11"
+    complaint = r"robot.yaml: command_gate.execution_horizon: expected <= 10, the chunk_size of models/tiny, got 11;"
     with pytest.raises(ContractError, match=complaint):
         prepare(config(), Path("out"))
     Path("robot.yaml").write_text(ROBOT)

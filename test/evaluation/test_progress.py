@@ -8,29 +8,23 @@ from test.evaluation.episodes import episode
 from vla_ros.evaluation.progress import Current, ProgressBar, StallGuard, duration, read_progress
 
 
-def test_a_run_that_moves_is_never_stopped_early() -> None:
-    guard = StallGuard(30.0, 2, now_s=0.0)
-    assert all(guard.verdict(step, now_s=float(step)) == "" for step in range(0, 2000, 100))
+def test_a_run_that_moves_is_never_stopped_however_slow_its_policy_is() -> None:
+    """Its steps are counted, so that it ends by itself."""
+    guard = StallGuard(30.0, now_s=0.0)
+    assert all(guard.verdict(step, now_s=float(step)) == "" for step in range(0, 100_000, 100))
 
 
 def test_a_run_that_never_starts_or_stands_still_is_stopped() -> None:
-    guard = StallGuard(30.0, 2, now_s=0.0)
+    guard = StallGuard(30.0, now_s=0.0)
     assert guard.verdict("start", now_s=899.0) == ""
-    guard = StallGuard(30.0, 2, now_s=0.0)
+    guard = StallGuard(30.0, now_s=0.0)
     guard.verdict("start", now_s=0.0)
     assert guard.verdict("start", now_s=901.0) == "no progress for 900 s"
-    guard = StallGuard(30.0, 2, now_s=0.0)
+    guard = StallGuard(30.0, now_s=0.0)
     guard.verdict("start", now_s=0.0)
     guard.verdict("step 1", now_s=10.0)
     assert guard.verdict("step 1", now_s=159.0) == ""
     assert guard.verdict("step 1", now_s=161.0) == "no progress for 150 s"
-
-
-def test_even_a_run_that_keeps_moving_has_an_end() -> None:
-    guard = StallGuard(30.0, 2, now_s=0.0)
-    for second in range(0, 4500, 100):
-        assert guard.verdict(second, now_s=float(second)) == ""
-    assert "expected to end" in guard.verdict("more", now_s=4501.0)
 
 
 CURRENT = Current(task_index=0, initial_state=1, task="soup", instruction="pick up the soup", step=70, max_steps=280)

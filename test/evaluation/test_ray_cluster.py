@@ -15,7 +15,7 @@ from vla_ros.cli import main
 from vla_ros.errors import ConfigError
 from vla_ros.evaluation import ray_cluster, runner
 from vla_ros.evaluation.plan import config_text
-from vla_ros.evaluation.ray_cluster import PARTS_A_WORKER, deal, on_ray
+from vla_ros.evaluation.ray_cluster import MAX_EPISODES, PARTS_A_WORKER, deal, on_ray
 from vla_ros.evaluation.runner import evaluate
 from vla_ros.sim.episode import read_results
 
@@ -79,7 +79,7 @@ def test_without_ray_the_command_that_installs_it_is_named(
     assert not Path("out").exists()
 
 
-def fake_part(files: dict[str, str], bundle_sha256: str, project: str, episodes: list[Any]) -> Any:
+def fake_part(files: dict[str, str], expected: dict[str, object], project: str, episodes: list[Any]) -> Any:
     """Instead of processes: a line for each episode."""
     import json
     from dataclasses import asdict
@@ -129,19 +129,25 @@ def test_a_part_is_run_by_real_processes_in_a_folder_of_its_own(
     assert found.failure == ""
     assert [result.outcome for result in found.results] == ["success"] * 3
     assert len(list(read_results(Path("out/episodes.jsonl")))) == 3
+    for name in ("gate.json", "policy_node.log"):
+        assert list(Path("out/workers").glob(f"part-*/{name}"))
 
 
-def test_a_machine_with_another_policy_is_refused(project: Path, ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["bundle sha256", "version of numpy"])
+def test_a_machine_with_another_policy_or_version_is_refused(
+    project: Path, ray: FakeRay, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     config = fake_config(tasks=(0,), episodes_per_task=1)
     real = ray_cluster.run_part
 
     def elsewhere(*arguments: Any) -> Any:
         write_bundle(Path("models/tiny/../moved"), camera_px=32)
-        return real(arguments[0], "f" * 64, *arguments[2:])
+        return real(arguments[0], arguments[1] | {name: "f" * 64}, *arguments[2:])
 
     monkeypatch.setattr(ray_cluster, "run_part", elsewhere)
     found = evaluate(config, Path("out"), run=on_ray(1))
-    assert found.failure.startswith(f"models/tiny: expected bundle sha256 {'f' * 64} as on the machine that asks, got ")
+    assert found.failure.startswith("models/tiny on ")
+    assert f": expected {name} {'f' * 64} as on the machine that asks, got " in found.failure
     assert found.results == ()
 
 
@@ -152,6 +158,7 @@ def test_parts_are_dealt_evenly() -> None:
     assert sorted(key for part in parts for key in part) == episodes
     assert {len(part) for part in parts} == {9, 10}
     assert deal([(0, 0)], 8) == [[(0, 0)]]
+    assert max(len(part) for part in deal([(0, state) for state in range(1000)], 1)) == MAX_EPISODES
 
 
 def test_ray_is_imported_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,6 +188,10 @@ def test_a_folder_without_any_result_may_be_planned_anew(project: Path) -> None:
     [
         ({"episodes_per_task": 3}, "config.yaml: episodes_per_task: expected 12 as in its results, got 3"),
         ({"mode": "real_time"}, r"config.yaml: mode: expected lockstep as in its results, got real_time \(and policy"),
+        (
+            {"mode": "latency", "latency": "300ms"},
+            "config.yaml: mode: expected lockstep as in its results, got latency",
+        ),
         ({"seed": 7}, "config.yaml: seed: expected 0 as in its results, got 7"),
     ],
 )
@@ -197,6 +201,40 @@ def test_every_difference_is_named(project: Path, changes: dict[str, object], di
     append_result(Path("out/episodes.jsonl"), episode())
     with pytest.raises(ConfigError, match=f"^out: {difference}"):
         resume.begin(plan(**changes))
+
+
+def test_another_latency_is_another_evaluation(project: Path) -> None:
+    Path("out").mkdir()
+    resume.begin(plan(mode="latency", latency="100ms"))
+    append_result(Path("out/episodes.jsonl"), episode())
+    resume.begin(plan(mode="latency", latency="100ms"))
+    with pytest.raises(ConfigError, match=r"^out: config.yaml: latency: expected 100ms as in its results, got 300ms;"):
+        resume.begin(plan(mode="latency", latency="300ms"))
+
+
+def test_measured_latencies_count_and_the_name_of_their_file_does_not(project: Path) -> None:
+    Path("one.txt").write_text("100\n200\n")
+    Path("two.txt").write_text("100\n200\n")
+    one, two = (plan(mode="latency", latency=name).provenance for name in ("one.txt", "two.txt"))
+    assert resume.differences(one, two) == []
+    Path("two.txt").write_text("100\n300\n")
+    changed = plan(mode="latency", latency="two.txt").provenance
+    assert [name for name, _, _ in resume.differences(one, changed)] == ["latency.txt: content"]
+
+
+def test_more_patience_is_no_other_evaluation_and_is_what_the_rest_is_run_with(project: Path) -> None:
+    Path("out").mkdir()
+    resume.begin(plan(answer_timeout_s=5.0))
+    append_result(Path("out/episodes.jsonl"), episode())
+    resume.begin(plan(answer_timeout_s=50.0))
+    assert "answer_timeout_s: 50.0" in Path("out/config.yaml").read_text()
+
+
+def test_a_file_is_no_output_folder(project: Path) -> None:
+    Path("out").write_text("")
+    refusal = "^out: expected a folder that can be written, got: File exists"
+    with pytest.raises(ConfigError, match=refusal), resume.claimed(Path("out")):
+        pass
 
 
 def test_versions_processor_and_bundle_count_and_places_do_not(project: Path) -> None:

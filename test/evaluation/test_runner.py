@@ -9,9 +9,9 @@ import pytest
 
 from test.evaluation.episodes import episode
 from test.evaluation.test_processes import is_running
-from vla_ros.errors import SimulatorError
+from vla_ros.errors import ConfigError, SimulatorError
 from vla_ros.evaluation.plan import BRIDGE
-from vla_ros.evaluation.runner import shares, supervise, wrong_bundle
+from vla_ros.evaluation.runner import local, shares, supervise, wrong_bundle
 from vla_ros.evaluation.worker import MAX_FAILURES, HoldWait, Worker
 from vla_ros.sim.episode import EpisodeKey, EpisodeResult, read_results
 
@@ -215,6 +215,11 @@ def test_a_bridge_that_refuses_its_configuration_is_a_mistake_of_the_user(tmp_pa
     with pytest.raises(SimulatorError, match=r"^sim_bridge: error: fake: tasks: expected others \(log: "):
         run(tmp_path, worker(tmp_path, [sys.executable, "-c", code]))
     assert left_over(tmp_path) == []
+
+
+def test_nobody_cannot_do_the_work() -> None:
+    with pytest.raises(ConfigError, match="--workers: expected >= 1, got 0"):
+        local(0)
 
 
 def test_workers_share_the_episodes_and_none_runs_twice(tmp_path: Path) -> None:

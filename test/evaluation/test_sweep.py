@@ -12,9 +12,9 @@ from test.evaluation.episodes import episode, evaluation
 from test.evaluation.test_resume import Eval, fake_config
 from vla_ros import config as yaml_config
 from vla_ros.errors import ConfigError
-from vla_ros.evaluation.plan import Variant, config_text
+from vla_ros.evaluation.plan import AS_CONFIGURED, Variant, config_text
 from vla_ros.evaluation.record import Evaluation
-from vla_ros.evaluation.sweep import Choices, Sweep, selection_config, sweep_json
+from vla_ros.evaluation.sweep import Choices, Sweep, select, selection_config, sweep_json
 from vla_ros.evaluation.sweep_report import success_over_latency, svg, text, write
 from vla_ros.sim.episode import EpisodeResult, SimConfig, read_results
 
@@ -84,16 +84,11 @@ def test_without_states_for_it_there_is_no_selection(project: Path) -> None:
     assert not Path("out").exists()
 
 
-def test_a_selection_on_the_tests_own_states_is_refused() -> None:
-    changes = {"episodes_per_task": 10, "first_selection_state": 9, "selection_episodes_per_task": 5}
-    with pytest.raises(ValueError, match="expected none of the test's initial states, 0 to 9, got 9 to 13"):
-        fake_config(**changes)
-    with pytest.raises(ConfigError, match="command line: selection_episodes_per_task"):
-        yaml_config.override(
-            fake_config(episodes_per_task=5, first_selection_state=5, selection_episodes_per_task=5),
-            "command line",
-            episodes_per_task=6,
-        )
+def test_a_selection_on_the_tests_own_states_is_refused(tmp_path: Path) -> None:
+    config = fake_config(episodes_per_task=10, first_selection_state=9, selection_episodes_per_task=5)
+    with pytest.raises(ConfigError, match="expected none of the test's initial states, 0 to 9, got 9 to 13"):
+        select(config, tmp_path / "out", [AS_CONFIGURED])
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_selections_configuration_differs_in_its_states_alone() -> None:

@@ -79,6 +79,13 @@ class FailingSimulator(FakeSimulator):
             raise RuntimeError("GL: out of memory")
 
 
+class BrokenSimulator(FakeSimulator):
+    """Of a machine that lacks something."""
+
+    def render(self) -> NDArray[np.uint8]:
+        raise AttributeError("no OpenGL")
+
+
 class NoVideo:
     """Takes frames and keeps none."""
 
@@ -94,9 +101,10 @@ class NoVideo:
 
 def make_simulator(sim: SimConfig) -> FakeSimulator:
     """The suite's name carries the frame id, for the tests of mismatches; `endless_` episodes only end from outside,
-    `chain_` ones have three parts, and of `failing_` ones the odd initial states break the simulator."""
+    `chain_` ones have three parts, of `failing_` ones the odd initial states break the simulator, `broken_` ones never
+    work."""
     kind, frame_id = sim.suite.split("_")
-    cls = FailingSimulator if kind == "failing" else FakeSimulator
+    cls = {"failing": FailingSimulator, "broken": BrokenSimulator}.get(kind, FakeSimulator)
     simulator = cls(sim.camera_size_px, frame_id=frame_id, parts=PARTS if kind == "chain" else 1)
     if kind == "endless":
         simulator.goal_m, simulator.max_steps = np.inf, 10**9

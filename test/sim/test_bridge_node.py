@@ -133,6 +133,12 @@ def test_an_interrupted_bridge_ends_cleanly(fleet: Fleet) -> None:
         ({}, {"speed": 1.0}, "speed: expected one of cpu_affinity, thread_priority,"),
         ({"tasks": [7]}, {}, "fake_base: tasks: expected indices 0 to 2, got 7"),
         ({"first_initial_state": 49}, {}, "task 0: expected initial states up to 49, got 50"),
+        ({"tasks": [0, 1, 0]}, {}, "tasks: expected each at most once, got [0, 1, 0]"),
+        (
+            {"suite": "broken_base"},
+            {},
+            "task_0: expected a world that opens and is drawn, got AttributeError: no OpenGL; `make setup-libero`",
+        ),
         ({"told_task_offset": 2}, {}, "told_task_offset: expected less than the 2 of tasks, got 2"),
         (
             {"simulator": "simpler", "moved_target_m": 0.05},

@@ -1,6 +1,7 @@
 """Finding the user's checkout of mees/calvin; what is missing is named, with the command that mends it."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,7 +13,14 @@ import pytest
 from vla_ros.errors import SimulatorError
 from vla_ros.sim import calvin_chains
 from vla_ros.sim.calvin_chains import as_text, fnv1_32
-from vla_ros.sim.calvin_checkout import NEEDED, check_checkout, checkout_sha256, find_checkout, join_checkout
+from vla_ros.sim.calvin_checkout import (
+    NEEDED,
+    check_checkout,
+    check_unchanged,
+    checkout_sha256,
+    find_checkout,
+    join_checkout,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +82,17 @@ def test_a_joined_checkout_is_importable_and_has_a_version(checkout: Path, monke
     code = "import calvin_env, importlib.metadata as m; print(calvin_env.__file__, m.version('calvin-checkout'))"
     found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert found == [str(checkout / "calvin_env/calvin_env/__init__.py"), version]
+
+
+def test_a_checkout_that_was_changed_since_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = f"0+{checkout_sha256(checkout)[:16]}"
+    monkeypatch.setattr("importlib.metadata.version", lambda name: joined)
+    check_unchanged(checkout)
+    (checkout / NEEDED[1]).write_text("open_drawer: always done")
+    with pytest.raises(
+        SimulatorError, match=rf"expected version {re.escape(joined)} as set up, .*`make setup-calvin CA"
+    ):
+        check_unchanged(checkout)
 
 
 def test_an_environment_without_one_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,11 @@ class FakeLink:
         self.refused, self.lazy = refused, lazy
         self.instructions: list[str] = []
         self.asked: list[tuple[str, int, bool]] = []
+        self.restarts = 0
+
+    def restart(self) -> None:
+        assert not self.instructions
+        self.restarts += 1
 
     def instruct(self, text: str) -> str:
         self.instructions.append(text)
@@ -58,6 +63,13 @@ def test_an_episode_with_one_subtask_is_that_subtask() -> None:
     (subtask,) = result.subtasks
     assert (subtask.outcome, subtask.steps, subtask.instruction) == ("success", result.steps, result.instruction)
     assert (result.outcome, result.completed_subtasks) == ("success", 1)
+
+
+def test_the_gate_forgets_the_former_episode_before_the_next_one_begins() -> None:
+    """Its gripper's votes too: else an episode would depend on which one was before, and so on the workers."""
+    link = FakeLink()
+    run(link, FakeSimulator(parts=PARTS))
+    assert link.restarts == 1
 
 
 def test_each_subtask_starts_where_the_last_one_ended_with_its_own_instruction_and_image() -> None:

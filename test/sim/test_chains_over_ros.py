@@ -37,6 +37,9 @@ class PolicyAlone:
         self._instruction, self._rows = text, []
         return ""
 
+    def restart(self) -> None:
+        self._rows = []
+
     def ask(self, stamp_ns: int, image: NDArray[np.uint8] | None) -> Reply:
         if image is not None:
             observation = Observation(image=image, instruction=self._instruction, stamp_ns=stamp_ns)

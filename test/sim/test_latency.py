@@ -48,6 +48,12 @@ def test_what_the_benchmarks_write_is_read(tmp_path: Path) -> None:
     reaction = tmp_path / "reaction.json"
     reaction.write_text(json.dumps({"figures": {"frames": 10000, "p50_ms": 31.5, "p99_ms": 48.0}}))
     assert (read_latency(str(reaction)).p50_ms, read_latency(str(reaction)).p99_ms) == (31.5, 48.0)
+    for content in ({"figures": [1]}, {"rows": [{"median_s": "x", "p99_s": 1.0}]}, {"figures": {"rows": 3}}):
+        reaction.write_text(json.dumps(content))
+        with pytest.raises(
+            ConfigError, match="expected p50_ms and p99_ms, or rows with median_s and p99_s, got neither"
+        ):
+            read_latency(str(reaction))
     inference = tmp_path / "inference.json"
     rows = [
         {"engine": "onnx_cpu", "precision": "int8", "median_s": 0.64, "p99_s": 0.7},

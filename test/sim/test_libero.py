@@ -77,7 +77,7 @@ def test_a_task_has_a_name_and_a_number(simulator: LiberoSimulator) -> None:
 
 def test_a_moved_target_stands_elsewhere_and_nothing_else_does(simulator: LiberoSimulator) -> None:
     most_m = 0.05
-    moved = MovedTargetLibero(simulator.suite, 128, 128, most_m)
+    moved = MovedTargetLibero(simulator.suite, 128, 128, moved_m=most_m, tasks=(0,))
     try:
         offsets = []
         for state in range(3):

@@ -176,6 +176,7 @@ def _setting(case: Case) -> dict[str, Any]:
 def plot(results: Sequence[Measured], path: Path) -> None:
     """Left, how often an image takes longer than a time; right, the median of every stage."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(12, 4.2), layout="constrained")
     tails, medians = figure.subplots(1, 2, width_ratios=(1, 1.15))
@@ -190,7 +191,11 @@ def plot(results: Sequence[Measured], path: Path) -> None:
         xscale=scale,
         yscale=scale,
     )
-    tails.legend()
+    if scale == "log":
+        tails.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        tails.xaxis.set_major_formatter(ScalarFormatter())
+        tails.xaxis.set_minor_formatter(NullFormatter())
+    tails.legend(fontsize=8)
     tails.grid(alpha=0.3, which="both")
     starts = np.zeros(len(results))
     for column, name in enumerate(STAGES):

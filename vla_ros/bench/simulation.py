@@ -59,8 +59,9 @@ class Measured:
     @property
     def rendered(self) -> int:
         """Images, those of every step included."""
-        seen = sum(result.rendered for result in self.results)
-        return seen + (sum(result.steps for result in self.results) if self.name == "every step" else 0)
+        if self.name == "every step":
+            return sum(result.steps + 1 for result in self.results)
+        return sum(result.rendered for result in self.results)
 
 
 def _later(results: tuple[EpisodeResult, ...]) -> list[EpisodeResult]:

@@ -178,8 +178,6 @@ def _runner(args: argparse.Namespace) -> Any:
     """
     from vla_ros.evaluation.runner import local
 
-    if args.workers is not None and args.workers < 1:
-        raise ConfigError(f"--workers: expected >= 1, got {args.workers}")
     if args.ray:
         from vla_ros.evaluation.ray_cluster import on_ray
 

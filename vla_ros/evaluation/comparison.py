@@ -1,15 +1,16 @@
 """Two evaluations, paired episode by episode: is the second one worse than the first, and by how much at most?"""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from vla_ros.errors import ConfigError
 from vla_ros.evaluation import resume
+from vla_ros.evaluation.plan import CONFIG
 from vla_ros.evaluation.record import Provenance
 from vla_ros.evaluation.statistics import BOOTSTRAP_BATCH, CONFIDENCE, wilson_interval
 from vla_ros.sim.episode import EpisodeKey, EpisodeResult, read_results
@@ -35,6 +36,17 @@ class Side:
     provenance: Provenance
     results: dict[EpisodeKey, EpisodeResult]
 
+    @property
+    def unfinished(self) -> int:
+        """How many of its configuration's episodes have no result."""
+        config = yaml.safe_load(self.provenance.configs[CONFIG])
+        return len(config["tasks"]) * config["episodes_per_task"] - len(self.results)
+
+    @property
+    def failed_by_simulator(self) -> int:
+        """Episodes that say nothing about the policy."""
+        return sum(result.outcome == "simulator_failed" for result in self.results.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -44,10 +56,11 @@ class Comparison:
         first, second: the two sides, A and B.
         pairs: episodes that both have.
         unpaired: episodes that only one has; nothing is said about them.
-        rates: success rates on the pairs, A and B, and their Wilson intervals.
+        rates: success rates on the pairs, A and B, and their Wilson intervals; what the simulator failed is no success.
         both, only_first, only_second, neither: pairs by who succeeded.
         mcnemar_p: exact two-sided p-value of "neither succeeds more often".
-        difference: mean of the paired differences.
+        difference: mean of the paired differences. What A's simulator failed, A is taken to have won, for it may have:
+            all that is said of differences is at its worst for B.
         bootstrap95: its percentile bootstrap interval.
         adjusted95: its interval with one pair added that A wins and one that B wins (Bonett and Price 2012).
         lower_bound: the difference is at least that, with 95 % confidence (one-sided). The bootstrap cannot see what
@@ -79,8 +92,8 @@ class Comparison:
 
     @property
     def is_non_inferior(self) -> bool:
-        """Whether a loss of the margin or more is excluded."""
-        return self.lower_bound > -self.margin
+        """Whether a loss of the margin or more is excluded, on all episodes of two evaluations that are finished."""
+        return self.lower_bound > -self.margin and not (self.first.unfinished or self.second.unfinished)
 
 
 def read_side(folder: Path) -> Side:
@@ -113,10 +126,10 @@ def compare(first: Side, second: Side, margin: float) -> Comparison:
     if not keys:
         raise ConfigError(f"{second.folder}: expected episodes that {first.folder} has too, got none")
     pairs = [(first.results[key], second.results[key]) for key in keys]
-    won = np.array([(a.is_success, b.is_success) for a, b in pairs])
+    won = np.array([(_may_have_won(a), b.is_success) for a, b in pairs])
     only_first, only_second = (int((won[:, i] & ~won[:, 1 - i]).sum()) for i in (0, 1))
-    differences = np.array([score(b) - score(a) for a, b in pairs])
-    counts = [int(count) for count in won.sum(axis=0)]
+    differences = np.array([score(b) - (1.0 if a.outcome == "simulator_failed" else score(a)) for a, b in pairs])
+    counts = [sum(pair[i].is_success for pair in pairs) for i in (0, 1)]
     return Comparison(
         first=first,
         second=second,
@@ -137,6 +150,10 @@ def compare(first: Side, second: Side, margin: float) -> Comparison:
         margin=margin,
         settings=settings,
     )
+
+
+def _may_have_won(result: EpisodeResult) -> bool:
+    return result.is_success or result.outcome == "simulator_failed"
 
 
 def score(result: EpisodeResult) -> float:
@@ -217,7 +234,8 @@ def _side(comparison: Comparison, index: int) -> dict[str, Any]:
         "bundle_sha256": side.provenance.bundle_sha256,
         "rate": comparison.rates[index],
         "ci95": list(comparison.intervals[index]),
-        "failed_by_simulator": sum(result.outcome == "simulator_failed" for result in side.results.values()),
+        "failed_by_simulator": side.failed_by_simulator,
+        "unfinished": side.unfinished,
     }
 
 
@@ -239,7 +257,11 @@ def text(comparison: Comparison) -> str:
     ]
     if comparison.unpaired:
         lines.append(f"left out: {comparison.unpaired} episodes that only one of them has")
-    lines += [f"failed by the simulator, counted as failures: {count}" for count in [_failed(comparison)] if count]
+    if comparison.first.failed_by_simulator or comparison.second.failed_by_simulator:
+        lines.append(
+            f"failed by the simulator: A {comparison.first.failed_by_simulator}, taken as won; B "
+            f"{comparison.second.failed_by_simulator}, taken as lost"
+        )
     lines += [f"differs too: {name}: {ours}, {theirs}" for name, ours, theirs in comparison.settings if _is_news(name)]
     return "\n".join([*lines, verdict(comparison)])
 
@@ -247,6 +269,12 @@ def text(comparison: Comparison) -> str:
 def verdict(comparison: Comparison) -> str:
     """The answer in one sentence."""
     margin, worst = f"{100 * comparison.margin:g} points", _points(comparison.lower_bound)
+    for name, side in (("A", comparison.first), ("B", comparison.second)):
+        if side.unfinished:
+            return (
+                f"not shown to be non-inferior: {name} lacks {side.unfinished} of its episodes; `vla-ros eval … "
+                f"--output {side.folder}` goes on with them"
+            )
     if comparison.is_non_inferior:
         return f"non-inferior: a loss of {margin} is excluded, B - A is at least {worst} (95 % confidence)"
     needed = pairs_needed(comparison.margin)
@@ -256,11 +284,6 @@ def verdict(comparison: Comparison) -> str:
             f"{margin} takes at least {needed} pairs"
         )
     return f"not shown to be non-inferior: a loss of {margin} is not excluded, B - A may be {worst}"
-
-
-def _failed(comparison: Comparison) -> int:
-    sides: Sequence[Side] = (comparison.first, comparison.second)
-    return sum(result.outcome == "simulator_failed" for side in sides for result in side.results.values())
 
 
 def _is_news(name: str) -> bool:

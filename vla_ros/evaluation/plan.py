@@ -111,7 +111,7 @@ def prepare(config: SimConfig, output: Path, variant: Variant = AS_CONFIGURED) -
     opened = Bundle.open(variant.bundle or Path(policy.bundle))
     horizon = robot.execution_horizon if variant.execution_horizon is None else variant.execution_horizon
     robot = replace(robot, execution_horizon=horizon, late_steps=variant.late_steps or robot.late_steps)
-    _check_fit(config, robot, opened)
+    _check_fit(config, robot, opened, "--execution-horizon" if variant.execution_horizon is not None else "")
     if not config.python.is_file():
         raise SimulatorError(
             f"python: expected the simulator's interpreter, got no file at {config.python}; "
@@ -215,13 +215,14 @@ def _parameters_text(node: str, values: PolicyParameters | GateParameters) -> st
     return str(yaml.safe_dump({f"/**/{node}": {"ros__parameters": asdict(values)}}, sort_keys=False))
 
 
-def _check_fit(config: SimConfig, robot: GateParameters, bundle: Bundle) -> None:
+def _check_fit(config: SimConfig, robot: GateParameters, bundle: Bundle, horizon_from: str) -> None:
     """Refuse what the nodes would refuse once they run: then it would be seconds later and in three logs."""
     bundle.contract.action.check_same(robot.action_space, str(bundle.path), str(config.robot))
     if isinstance(robot.execution_horizon, int) and robot.execution_horizon > bundle.contract.chunk_size:
         raise ContractError(
-            f"{config.robot}: command_gate.execution_horizon: expected <= {bundle.contract.chunk_size}, the chunk_size "
-            f"of {bundle.path}, got {robot.execution_horizon}"
+            f"{horizon_from or f'{config.robot}: command_gate.execution_horizon'}: expected <= "
+            f"{bundle.contract.chunk_size}, the chunk_size of {bundle.path}, got {robot.execution_horizon}; "
+            "--execution-horizon full executes all"
         )
     camera = bundle.contract.camera
     if (camera.width, camera.height) != (config.camera_width_px, config.camera_height_px):

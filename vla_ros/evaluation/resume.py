@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from vla_ros.errors import ConfigError
-from vla_ros.evaluation.plan import CONFIG, POLICY, Plan
+from vla_ros.evaluation.plan import CONFIG, LATENCY, POLICY, ROBOT, Plan
 from vla_ros.evaluation.record import Provenance
 from vla_ros.sim.episode import EpisodeKey, EpisodeResult, read_results
 
@@ -23,8 +23,12 @@ SELECTION = "selection"
 BROKEN_OUTCOMES = ("held", "no_command")
 """Episodes that break a run off, and are run anew when it is continued."""
 
-PATHS = {CONFIG: ("policy", "robot", "latency", "python"), POLICY: ("bundle",)}
-"""What says where something lies, not what it is."""
+FREE = {
+    CONFIG: ("policy", "robot", "python", "answer_timeout_s"),
+    POLICY: ("bundle", "inference_timeout_s", "trace"),
+    ROBOT: ("trace",),
+}
+"""What says where something lies or how long it is waited for: it decides over no result, and may change."""
 
 CLAIM_S = 10.0
 """How long the processes of a killed evaluation may take to end [s]."""
@@ -35,9 +39,12 @@ def claimed(output: Path) -> Iterator[int]:
     """The folder, for this process and those that inherit the yielded file descriptor, as long as one of them lives.
 
     Raises:
-        ConfigError: another evaluation has it.
+        ConfigError: another evaluation has it, or it is no folder.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{output}: expected a folder that can be written, got: {error.strerror}") from error
     with (output / ".lock").open("w") as lock:
         deadline = time.monotonic() + CLAIM_S
         while not _is_locked(lock.fileno()):
@@ -65,18 +72,20 @@ def begin(plan: Plan) -> Plan:
     others = [path.name for path in output.iterdir() if path.name not in (".lock", SELECTION)]
     if others and PROVENANCE not in others:
         raise ConfigError(f"{output}: expected a new or empty folder or an evaluation's, got one with {min(others)}")
-    if RESULTS not in others:
-        for name, text in plan.files.items():
-            (output / name).write_text(text, encoding="utf-8")
-        write_whole(output / PROVENANCE, json.dumps(asdict(plan.provenance), indent=2) + "\n")
-        return plan
-    earlier = read_provenance(output)
-    differing = differences(earlier, plan.provenance)
-    if differing:
-        name, before, now = differing[0]
-        more = f" (and {', '.join(name for name, _, _ in differing[1:])})" if len(differing) > 1 else ""
-        raise ConfigError(f"{output}: {name}: expected {before} as in its results, got {now}{more}; name a new folder")
-    return replace(plan, provenance=replace(plan.provenance, started=earlier.started))
+    if RESULTS in others:
+        earlier = read_provenance(output)
+        differing = differences(earlier, plan.provenance)
+        if differing:
+            name, before, now = differing[0]
+            more = f" (and {', '.join(name for name, _, _ in differing[1:])})" if len(differing) > 1 else ""
+            raise ConfigError(
+                f"{output}: {name}: expected {before} as in its results, got {now}{more}; name a new folder"
+            )
+        plan = replace(plan, provenance=replace(plan.provenance, started=earlier.started))
+    for name, text in plan.files.items():
+        (output / name).write_text(text, encoding="utf-8")
+    write_whole(output / PROVENANCE, json.dumps(asdict(plan.provenance), indent=2) + "\n")
+    return plan
 
 
 def read_provenance(output: Path) -> Provenance:
@@ -105,8 +114,10 @@ def _facts(provenance: Provenance) -> dict[str, object]:
     facts: dict[str, object] = {"bundle_sha256": provenance.bundle_sha256}
     for name, text in provenance.configs.items():
         content = yaml.safe_load(text) if name.endswith(".yaml") else {"content": text}
-        values = _flat(content)
-        facts |= {f"{name}: {key}": value for key, value in values.items() if key not in PATHS.get(name, ())}
+        free = FREE.get(name, ())
+        if name == CONFIG and LATENCY in provenance.configs:  # then the numbers are there, and here only their path is
+            free += ("latency",)
+        facts |= {f"{name}: {key}": value for key, value in _flat(content).items() if key not in free}
     facts |= {f"version of {name}": version for name, version in provenance.versions.items()}
     return facts | {"processor": provenance.machine.get("processor")}
 

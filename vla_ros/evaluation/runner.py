@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from vla_ros.errors import ConfigError
 from vla_ros.evaluation import resume
 from vla_ros.evaluation.domain import reserved_domain
 from vla_ros.evaluation.plan import (
@@ -73,6 +74,9 @@ def evaluate(
             done = len(plan.config.episodes) - len(left)
             with ProgressBar(len(plan.config.episodes), done) as bar:
                 failure = (run or local(default_workers(config)))(plan, left, bar.update, lock)
+        unfinished = len(resume.remaining(plan)) if not failure else 0
+        if unfinished:
+            failure = f"{unfinished} episodes have no result"
         evaluation = Evaluation(
             config=plan.config,
             output=plan.output,
@@ -106,7 +110,12 @@ def default_workers(config: SimConfig) -> int:
 
 
 def local(workers: int, bridge: str = "") -> Runner:
-    """On this machine, in so many groups of processes at most; with another program than sim_bridge, if it is named."""
+    """On this machine, in so many groups of processes at most; with another program than sim_bridge, if it is named.
+
+    Raises:
+        ConfigError: fewer than one.
+    """
+    check_workers(workers)
 
     def run(plan: Plan, episodes: Sequence[EpisodeKey], watch: Watch, lock: int) -> str:
         with ExitStack() as stack:
@@ -118,6 +127,12 @@ def local(workers: int, bridge: str = "") -> Runner:
         return failure or wrong_bundle(group, plan.provenance.bundle_sha256)
 
     return run
+
+
+def check_workers(workers: int) -> None:
+    """Raises ConfigError where there is nobody to do the work."""
+    if workers < 1:
+        raise ConfigError(f"--workers: expected >= 1, got {workers}")
 
 
 def shares(episodes: Sequence[EpisodeKey], workers: int) -> list[Sequence[EpisodeKey]]:

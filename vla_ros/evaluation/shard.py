@@ -5,6 +5,7 @@ broke off.
 """
 
 import json
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,25 +15,34 @@ from vla_ros import config as yaml_config
 from vla_ros.errors import VlaRosError
 from vla_ros.evaluation import resume
 from vla_ros.evaluation.plan import CONFIG, LATENCY, Plan, Variant, prepare
+from vla_ros.evaluation.record import Provenance
 from vla_ros.evaluation.runner import local
 from vla_ros.sim.episode import EpisodeKey, SimConfig
 
 SHARD, FAILURE = "shard.json", "failure.txt"
 
 
-def write_shard(folder: Path, files: dict[str, str], bundle_sha256: str, episodes: Sequence[EpisodeKey]) -> None:
+def expected_of(provenance: Provenance) -> dict[str, object]:
+    """What has to be the same on every machine, for the parts to be parts of one evaluation."""
+    versions = {f"version of {name}": version for name, version in provenance.versions.items()}
+    return {"bundle sha256": provenance.bundle_sha256, **versions}
+
+
+def write_shard(
+    folder: Path, files: dict[str, str], expected: dict[str, object], episodes: Sequence[EpisodeKey]
+) -> None:
     """Make the folder of a part.
 
     Args:
         folder: to be made.
         files: of the plan: name to text.
-        bundle_sha256: of the policy; the machine must have the same one at the same path.
+        expected: `expected_of` the machine that asks.
         episodes: of the plan.
     """
     folder.mkdir(parents=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    shard = {"bundle_sha256": bundle_sha256, "episodes": episodes}
+    shard = {"expected": expected, "episodes": episodes}
     (folder / SHARD).write_text(json.dumps(shard), encoding="utf-8")
 
 
@@ -44,9 +54,11 @@ def run_shard(folder: Path) -> str:
     """
     shard = json.loads((folder / SHARD).read_text(encoding="utf-8"))
     plan = _plan(folder)
-    if plan.provenance.bundle_sha256 != shard["bundle_sha256"]:
-        expected, got = shard["bundle_sha256"], plan.provenance.bundle_sha256
-        return f"{plan.provenance.bundle}: expected bundle sha256 {expected} as on the machine that asks, got {got}"
+    here = expected_of(plan.provenance)
+    for name, expected in shard["expected"].items():
+        if here.get(name) != expected:
+            where = f"{plan.provenance.bundle} on {platform.node()}"
+            return f"{where}: expected {name} {expected} as on the machine that asks, got {here.get(name)}"
     output = folder / "run"
     with resume.claimed(output) as lock:
         plan = resume.begin(plan)

@@ -102,11 +102,17 @@ def select(
 
     Raises:
         VlaRosError: as `sweep`.
-        ConfigError: the configuration has no states for a selection.
+        ConfigError: the configuration has no states for a selection, or some of the test's.
     """
     if not config.selection_episodes_per_task:
         raise ConfigError(
             "selection_episodes_per_task: expected some for --select, got 0; the test's own states cannot do both"
+        )
+    test, selection = config.initial_states, config.selection_states
+    if set(test) & set(selection):
+        raise ConfigError(
+            f"selection_episodes_per_task: expected none of the test's initial states, {test[0]} to {test[-1]}, got "
+            f"{selection[0]} to {selection[-1]}"
         )
     tried = sweep(selection_config(config), output / SELECTION, variants, run)
     if tried.failure:

@@ -12,7 +12,7 @@ from vla_ros.evaluation.plan import BRIDGE, EPISODES, POLICY_NODE, PROGRESS
 from vla_ros.evaluation.processes import Exited, Processes, last_error_line
 from vla_ros.evaluation.progress import Current, StallGuard, read_progress
 from vla_ros.evaluation.resume import BROKEN_OUTCOMES, RESULTS
-from vla_ros.sim.episode import EpisodeKey, EpisodeResult, append_result
+from vla_ros.sim.episode import EpisodeKey, EpisodeResult, append_result, read_results
 
 MAX_FAILURES = 3
 """Episodes in a row that a simulator may fail before it is given up."""
@@ -72,7 +72,7 @@ class Worker:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / PROGRESS).unlink(missing_ok=True)
         (self.folder / EPISODES).write_text(json.dumps(episodes), encoding="utf-8")
-        self._guard = StallGuard(self.answer_timeout_s, len(episodes))
+        self._guard = StallGuard(self.answer_timeout_s)
         processes.start(self._process(BRIDGE), self.commands[BRIDGE], self.environment)
 
     def poll(self, processes: Processes, all_exited: Sequence[Exited], all_results: Sequence[EpisodeResult]) -> str:
@@ -103,12 +103,12 @@ class Worker:
             self.is_finished = True
             return ""
         if bridge is not None:
-            return self._replace_simulator(processes, results, str(bridge), bridge.code)
+            return self._replace_simulator(processes, str(bridge), bridge.code)
         stalled = self._guard.verdict((len(results), self.current))
         if stalled:
             log = processes.log(self._process(BRIDGE))
             reason = f"{BRIDGE}: {stalled}: {last_error_line(log)} (log: {log})"
-            return self._replace_simulator(processes, results, reason, None)
+            return self._replace_simulator(processes, reason, None)
         return ""
 
     def _failure(self, others: Mapping[str, Exited], results: list[EpisodeResult]) -> str:
@@ -120,9 +120,7 @@ class Worker:
             return f"{where}: {result.outcome}: {result.reason} (logs: {self.folder})"
         return ""
 
-    def _replace_simulator(
-        self, processes: Processes, results: list[EpisodeResult], reason: str, code: int | None
-    ) -> str:
+    def _replace_simulator(self, processes: Processes, reason: str, code: int | None) -> str:
         """Count the episode at hand as the simulator's failure and start a new bridge for the rest.
 
         Raises:
@@ -134,6 +132,8 @@ class Worker:
             raise SimulatorError(f"{last_error_line(log)} (log: {log})")
         if code in (0, MISCONFIGURED, INTERRUPTED) or self.current is None:
             return reason
+        # once more: a bridge that was stopped may have ended its episode just before
+        results = [result for result in read_results(self.output / RESULTS) if result.key in set(self.episodes)]
         done = {result.key for result in results}
         if self.current.key not in done:
             append_result(self.output / RESULTS, failed_by_simulator(self.current, reason))

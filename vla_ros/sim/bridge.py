@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vla_ros.errors import ConfigError
+from vla_ros.errors import ConfigError, SimulatorError
 from vla_ros.node.parameters import GateParameters, read_parameter_file
 from vla_ros.sim.episode import EpisodeKey, EpisodeResult, SimConfig, append_result
 from vla_ros.sim.episode_runner import SubtaskRunner
@@ -52,6 +52,7 @@ class Bridge:
 
         Raises:
             ConfigError, ContractError: they do not, or the tasks or initial states do not exist.
+            SimulatorError: the simulator lacks something, so that no world opens or none is drawn.
         """
         self._robot = read_parameter_file(sim.robot, "command_gate", GateParameters)
         _check_mode(sim, self._robot)
@@ -63,6 +64,7 @@ class Bridge:
         self._horizon = _execution_horizon(self._robot, sim.robot)
         self._latency = read_latency(sim.latency) if sim.latency else None
         tasks = _select_tasks(sim, simulator)
+        _try(sim, simulator, tasks[sim.tasks[0]])
         self._told = _told(sim, tasks)
         self._episodes = [(tasks[task], state) for task, state in (sim.episodes if only is None else only)]
         self._progress = progress or output / "progress.json"
@@ -205,6 +207,20 @@ def _execution_horizon(robot: GateParameters, path: Path) -> int:
             f"got {robot.execution_horizon!r}; `vla-ros eval` puts in the policy's"
         )
     return robot.execution_horizon
+
+
+def _try(sim: SimConfig, simulator: Simulator, task: SimTask) -> None:
+    """Open a world and draw it: what is missing here is no failure of an episode."""
+    try:
+        simulator.reset(task, 0, sim.seed)
+        simulator.render()
+    except SimulatorError:
+        raise
+    except Exception as error:
+        raise SimulatorError(
+            f"{sim.simulator}: {task.name}: expected a world that opens and is drawn, got {type(error).__name__}: "
+            f"{' '.join(str(error).split())}; `make setup-{sim.simulator}` installs what it needs"
+        ) from error
 
 
 def _told(sim: SimConfig, tasks: dict[int, SimTask]) -> dict[int, str]:

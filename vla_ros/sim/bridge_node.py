@@ -42,7 +42,9 @@ def make_simulator(sim: SimConfig) -> Simulator:
     from vla_ros.sim.moved_target import MovedTargetLibero
 
     if sim.moved_target_m > 0:
-        return MovedTargetLibero(sim.suite, sim.camera_width_px, sim.camera_height_px, sim.moved_target_m)
+        return MovedTargetLibero(
+            sim.suite, sim.camera_width_px, sim.camera_height_px, moved_m=sim.moved_target_m, tasks=sim.tasks
+        )
     return LiberoSimulator(sim.suite, sim.camera_width_px, sim.camera_height_px)
 
 

@@ -17,7 +17,7 @@ import yaml
 from numpy.typing import NDArray
 
 from vla_ros.errors import SimulatorError
-from vla_ros.sim.calvin_checkout import CLONE, SETUP, find_checkout
+from vla_ros.sim.calvin_checkout import CLONE, SETUP, check_unchanged, find_checkout
 from vla_ros.sim.quiet import quietly
 
 COUNT = 1000
@@ -60,8 +60,9 @@ def load_benchmark() -> CalvinBenchmark:
     """The benchmark, from the user's checkout.
 
     Raises:
-        SimulatorError: there is no checkout, or its chains have not been generated.
+        SimulatorError: there is no checkout, it was changed since it was joined, or its chains have not been generated.
     """
+    check_unchanged(find_checkout())
     return CalvinBenchmark(chains=load_chains(), instructions=load_instructions(), start=load_start())
 
 

@@ -6,6 +6,7 @@ ours in it.
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
@@ -77,7 +78,7 @@ def join_checkout(path: Path) -> str:
     """
     if sys.prefix == sys.base_prefix:
         raise SimulatorError(f"{sys.executable}: expected a virtual environment's Python, got another; run `{SETUP}`")
-    version = f"0+{checkout_sha256(path)[:16]}"
+    version = _version(path)
     site = Path(sysconfig.get_path("purelib"))
     metadata = site / f"{DISTRIBUTION.replace('-', '_')}.dist-info"
     metadata.mkdir(exist_ok=True)
@@ -85,6 +86,23 @@ def join_checkout(path: Path) -> str:
     lines = "".join(f"{path / package}\n" for package in PACKAGES)
     (site / "calvin_checkout.pth").write_text(lines, encoding="utf-8")
     return version
+
+
+def check_unchanged(path: Path) -> None:
+    """A checkout is the one whose version results carry: that of when it was joined.
+
+    Raises:
+        SimulatorError: it has changed since.
+    """
+    joined, now = importlib.metadata.version(DISTRIBUTION), _version(path)
+    if joined != now:
+        raise SimulatorError(
+            f"{path}: expected version {joined} as set up, got {now}; run `make setup-calvin CALVIN={path}`"
+        )
+
+
+def _version(path: Path) -> str:
+    return f"0+{checkout_sha256(path)[:16]}"
 
 
 def checkout_sha256(path: Path) -> str:

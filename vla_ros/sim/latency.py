@@ -128,8 +128,14 @@ def _from_json(path: Path, row: str) -> Latency:
 
 def _percentiles(content: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Name of each row, empty for the only one of a reaction benchmark, to its p50 and p99 [ms]."""
-    figures = content.get("figures", {}) | content
+    inner = content.get("figures")
+    figures = (inner if isinstance(inner, dict) else {}) | content
     if all(isinstance(figures.get(name), int | float) for name in ("p50_ms", "p99_ms")):
         return {"": (float(figures["p50_ms"]), float(figures["p99_ms"]))}
-    rows = [row for row in figures.get("rows", []) if isinstance(row, dict) and {"median_s", "p99_s"} <= row.keys()]
+    listed = figures.get("rows")
+    rows = [
+        row
+        for row in (listed if isinstance(listed, list) else [])
+        if isinstance(row, dict) and all(isinstance(row.get(name), int | float) for name in ("median_s", "p99_s"))
+    ]
     return {f"{row.get('engine')}:{row.get('precision')}": (1e3 * row["median_s"], 1e3 * row["p99_s"]) for row in rows}

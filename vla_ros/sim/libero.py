@@ -70,6 +70,7 @@ class LiberoSimulator:
         self._env: Any = None
         self._env_task: int | None = None
         self._gripper = GRIPPER_OPEN
+        self._goals: dict[int, list[tuple[str, str]]] = {}
         self._tasks = tuple(
             SimTask(
                 index=index,
@@ -175,11 +176,19 @@ class LiberoSimulator:
 
     def goal(self) -> tuple[str, str]:
         """Names of the object to be moved and of the region (or object) that it goes into or onto."""
-        for predicate in self._env.parsed_problem["goal_state"]:
-            if predicate[0].lower() in ("in", "on"):
-                return predicate[1], predicate[2]
-        name = self._tasks[self._env_task or 0].name
-        raise SimulatorError(f"{self.suite}: {name}: goal: expected an In or On predicate, got none")
+        task = self._tasks[self._env_task or 0]
+        for goal in self.goals(task):
+            return goal
+        raise SimulatorError(f"{self.suite}: {task.name}: goal: expected an In or On predicate, got none")
+
+    def goals(self, task: SimTask) -> list[tuple[str, str]]:
+        """All that a task's definition asks to be put in or on something: the object, and the region or object."""
+        if task.index not in self._goals:
+            from libero.libero.envs.bddl_utils import robosuite_parse_problem
+
+            state = quietly(robosuite_parse_problem, str(self.bddl_file(task)))["goal_state"]
+            self._goals[task.index] = [(goal[1], goal[2]) for goal in state if goal[0].lower() in ("in", "on")]
+        return self._goals[task.index]
 
     def goal_object(self) -> str:
         """Name of the object that holds the goal region, e.g. the basket."""

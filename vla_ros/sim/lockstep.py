@@ -82,8 +82,7 @@ class EpisodeRunner(SubtaskRunner):
     _schedule: CameraSchedule = field(init=False)
 
     def begin(self, episode: EpisodeKey, seed: int) -> None:
-        if self._has_ticks:
-            self.link.restart()
+        self.link.restart()
         if self.latency is None:
             self._schedule = EveryNSteps(1 if self.awaits_chunks else self.observe_every_n_steps)
         else:

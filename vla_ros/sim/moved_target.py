@@ -6,6 +6,7 @@ place by heart does as well there as one that looks.
 
 import numpy as np
 
+from vla_ros.errors import SimulatorError
 from vla_ros.sim.libero import LiberoSimulator
 from vla_ros.sim.perturbation import move_target
 from vla_ros.sim.simulator import SimTask
@@ -19,14 +20,22 @@ class MovedTargetLibero(LiberoSimulator):
     Args:
         suite, width_px, height_px: as of LIBERO.
         moved_m: by how much at most, along either axis [m].
+        tasks: which are to be run; each is to be about one object that goes somewhere.
 
     Raises:
-        SimulatorError: as LIBERO; in `reset` also if no free place is found.
+        SimulatorError: as LIBERO, or a task is about something else; in `reset` also if no free place is found.
     """
 
-    def __init__(self, suite: str, width_px: int, height_px: int, moved_m: float) -> None:
+    def __init__(self, suite: str, width_px: int, height_px: int, *, moved_m: float, tasks: tuple[int, ...]) -> None:
         super().__init__(suite, width_px, height_px)
         self._moved_m = moved_m
+        for index in tasks:
+            goals = self.goals(self.task(index))
+            if len(goals) != 1:
+                raise SimulatorError(
+                    f"{suite}: moved_target_m: expected tasks with one In or On goal, got {len(goals)} in {index} "
+                    f"({self.task(index).name})"
+                )
 
     def reset(self, task: SimTask, initial_state: int, seed: int) -> None:
         """Restore one of the benchmark's recorded initial states, move the target, and let everything settle."""
