@@ -38,7 +38,7 @@ class Measured:
 
     @property
     def durations_s(self) -> list[float]:
-        """Of all episodes but the first ones of each task in each round, which also build the scene [s]."""
+        """Of all episodes but the first ones of each task in each round, most of which also build the scene [s]."""
         return [result.wall_s for results in self.rounds for result in _later(results)]
 
     @property
@@ -112,7 +112,7 @@ def text(measured: list[Measured]) -> str:
         )
         for each in measured
     ]
-    note = "medians without the first episodes, which also build the scene"
+    note = "medians without the first episode of each task, which may also build the scene"
     return f"{report.table(HEADINGS, rows)}\n\n{speed_up(measured):.2f} times the episodes per hour ({note})"
 
 

@@ -64,13 +64,13 @@ class Bridge:
         self._horizon = _execution_horizon(self._robot, sim.robot)
         self._latency = read_latency(sim.latency) if sim.latency else None
         tasks = _select_tasks(sim, simulator)
-        _try(sim, simulator, tasks[sim.tasks[0]])
         self._told = _told(sim, tasks)
         self._episodes = [(tasks[task], state) for task, state in (sim.episodes if only is None else only)]
         self._progress = progress or output / "progress.json"
         self._written_s = 0.0
         if only is None and (output / "episodes.jsonl").exists():
             raise ConfigError(f"{output / 'episodes.jsonl'}: expected no earlier results, got some; they are kept")
+        _try(sim, simulator, tasks[sim.tasks[0]])
 
     def run(self, stop: threading.Event, connect_timeout_s: float) -> int:
         """Run every episode; 0, HELD if one was held or got no command, or SIMULATOR_FAILED after which one was.
