@@ -276,3 +276,18 @@ def test_only_a_later_observation_is_newer() -> None:
 
 def test_without_a_chunk_nothing_is_due() -> None:
     assert Schedule().due(1000 * MS, HORIZON, "ledger", PERIOD_NS) is None
+
+
+def test_what_is_owed_and_what_is_past_are_turned_one_after_the_other() -> None:
+    """A quarter turn about y was commanded since the image; the row that is past turns by one about x."""
+    chunk = make_chunk(1000 * MS)
+    chunk.actions[:, :6] = 0.0
+    chunk.actions[0, 3] = np.pi / 2
+    turned = NONE.copy()
+    turned[4] = np.pi / 2
+    ledger = DisplacementLedger(entries=((1000 * MS, turned),))
+    schedule = Schedule(chunk=chunk).started(1100 * MS, HORIZON, "ledger", ledger, PERIOD_NS)
+    due = schedule.due(1100 * MS, HORIZON, "ledger", PERIOD_NS)
+    assert due is not None
+    wanted = Rotation.from_euler("x", 90, degrees=True) * Rotation.from_euler("y", -90, degrees=True)
+    np.testing.assert_allclose(due.owed[3:], wanted.as_rotvec(), atol=1e-6)

@@ -499,6 +499,7 @@ def test_a_row_is_one_sample_however_many_commands_it_makes() -> None:
 def test_an_opening_that_stays_on_its_side_of_a_half_is_followed() -> None:
     config = changed(execution_horizon="full", gripper_samples_to_open=3, gripper_samples_to_close=1)
     assert grippers(config, [1, 0.75, 0.5, 0.25, 0.5, 0.5, 0.5]) == [1, 0.75, 0.5, 0.25, 0.25, 0.25, 0.5]
+    assert grippers(config, [0.5, 0.75]) == [0.5, 0.75]  # half open is open
 
 
 def test_votes_do_not_outlive_a_stop() -> None:
