@@ -126,9 +126,10 @@ def compare(first: Side, second: Side, margin: float) -> Comparison:
     if not keys:
         raise ConfigError(f"{second.folder}: expected episodes that {first.folder} has too, got none")
     pairs = [(first.results[key], second.results[key]) for key in keys]
-    won = np.array([(_may_have_won(a), b.is_success) for a, b in pairs])
+    scores = np.array([(_at_best(a), score(b)) for a, b in pairs])
+    won = scores == 1.0
     only_first, only_second = (int((won[:, i] & ~won[:, 1 - i]).sum()) for i in (0, 1))
-    differences = np.array([score(b) - (1.0 if a.outcome == "simulator_failed" else score(a)) for a, b in pairs])
+    differences = scores[:, 1] - scores[:, 0]
     counts = [sum(pair[i].is_success for pair in pairs) for i in (0, 1)]
     return Comparison(
         first=first,
@@ -152,8 +153,9 @@ def compare(first: Side, second: Side, margin: float) -> Comparison:
     )
 
 
-def _may_have_won(result: EpisodeResult) -> bool:
-    return result.is_success or result.outcome == "simulator_failed"
+def _at_best(result: EpisodeResult) -> float:
+    """The score that the policy would have had at most: what the simulator failed says nothing about it."""
+    return 1.0 if result.outcome == "simulator_failed" else score(result)
 
 
 def score(result: EpisodeResult) -> float:

@@ -111,7 +111,8 @@ def prepare(config: SimConfig, output: Path, variant: Variant = AS_CONFIGURED) -
     opened = Bundle.open(variant.bundle or Path(policy.bundle))
     horizon = robot.execution_horizon if variant.execution_horizon is None else variant.execution_horizon
     robot = replace(robot, execution_horizon=horizon, late_steps=variant.late_steps or robot.late_steps)
-    _check_fit(config, robot, opened, "--execution-horizon" if variant.execution_horizon is not None else "")
+    from_file = f"{config.robot}: command_gate.execution_horizon"
+    _check_fit(config, robot, opened, from_file if variant.execution_horizon is None else "--execution-horizon")
     if not config.python.is_file():
         raise SimulatorError(
             f"python: expected the simulator's interpreter, got no file at {config.python}; "
@@ -220,9 +221,8 @@ def _check_fit(config: SimConfig, robot: GateParameters, bundle: Bundle, horizon
     bundle.contract.action.check_same(robot.action_space, str(bundle.path), str(config.robot))
     if isinstance(robot.execution_horizon, int) and robot.execution_horizon > bundle.contract.chunk_size:
         raise ContractError(
-            f"{horizon_from or f'{config.robot}: command_gate.execution_horizon'}: expected <= "
-            f"{bundle.contract.chunk_size}, the chunk_size of {bundle.path}, got {robot.execution_horizon}; "
-            "--execution-horizon full executes all"
+            f"{horizon_from}: expected <= {bundle.contract.chunk_size}, the chunk_size of {bundle.path}, got "
+            f"{robot.execution_horizon}; --execution-horizon full executes all"
         )
     camera = bundle.contract.camera
     if (camera.width, camera.height) != (config.camera_width_px, config.camera_height_px):

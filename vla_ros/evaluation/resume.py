@@ -118,8 +118,12 @@ def _facts(provenance: Provenance) -> dict[str, object]:
         if name == CONFIG and LATENCY in provenance.configs:  # then the numbers are there, and here only their path is
             free += ("latency",)
         facts |= {f"{name}: {key}": value for key, value in _flat(content).items() if key not in free}
-    facts |= {f"version of {name}": version for name, version in provenance.versions.items()}
-    return facts | {"processor": provenance.machine.get("processor")}
+    return facts | version_facts(provenance) | {"processor": provenance.machine.get("processor")}
+
+
+def version_facts(provenance: Provenance) -> dict[str, object]:
+    """Of everything that episodes are run with."""
+    return {f"version of {name}": version for name, version in provenance.versions.items()}
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,7 @@ SHARD, FAILURE = "shard.json", "failure.txt"
 
 def expected_of(provenance: Provenance) -> dict[str, object]:
     """What has to be the same on every machine, for the parts to be parts of one evaluation."""
-    versions = {f"version of {name}": version for name, version in provenance.versions.items()}
-    return {"bundle sha256": provenance.bundle_sha256, **versions}
+    return {"bundle sha256": provenance.bundle_sha256, **resume.version_facts(provenance)}
 
 
 def write_shard(

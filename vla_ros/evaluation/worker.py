@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,15 +91,14 @@ class Worker:
             for process in all_exited
             if process.name.startswith(f"{self.name}/")
         }
-        share = set(self.episodes)
-        results = [result for result in all_results if result.key in share]
+        results = self._own(all_results)
         self.current = read_progress(self.folder / PROGRESS)
         bridge = exited.pop(BRIDGE, None)
         failure = self._failure(exited, results)
         if failure:
             is_to_be_held = self.current is not None and bridge is None and list(exited) == [POLICY_NODE]
             return "" if is_to_be_held and self._hold.goes_on() and not _broken(results) else failure
-        if bridge is not None and bridge.code == 0 and len(results) == len(share):
+        if bridge is not None and bridge.code == 0 and len(results) == len(self.episodes):
             self.is_finished = True
             return ""
         if bridge is not None:
@@ -110,6 +109,11 @@ class Worker:
             reason = f"{BRIDGE}: {stalled}: {last_error_line(log)} (log: {log})"
             return self._replace_simulator(processes, reason, None)
         return ""
+
+    def _own(self, results: Iterable[EpisodeResult]) -> list[EpisodeResult]:
+        """Those of its share."""
+        share = set(self.episodes)
+        return [result for result in results if result.key in share]
 
     def _failure(self, others: Mapping[str, Exited], results: list[EpisodeResult]) -> str:
         """The first cause: a dead policy or gate, then what the bridge reports."""
@@ -133,7 +137,7 @@ class Worker:
         if code in (0, MISCONFIGURED, INTERRUPTED) or self.current is None:
             return reason
         # once more: a bridge that was stopped may have ended its episode just before
-        results = [result for result in read_results(self.output / RESULTS) if result.key in set(self.episodes)]
+        results = self._own(read_results(self.output / RESULTS))
         done = {result.key for result in results}
         if self.current.key not in done:
             append_result(self.output / RESULTS, failed_by_simulator(self.current, reason))

@@ -177,9 +177,10 @@ class LiberoSimulator:
     def goal(self) -> tuple[str, str]:
         """Names of the object to be moved and of the region (or object) that it goes into or onto."""
         task = self._tasks[self._env_task or 0]
-        for goal in self.goals(task):
-            return goal
-        raise SimulatorError(f"{self.suite}: {task.name}: goal: expected an In or On predicate, got none")
+        goals = self.goals(task)
+        if not goals:
+            raise SimulatorError(f"{self.suite}: {task.name}: goal: expected an In or On predicate, got none")
+        return goals[0]
 
     def goals(self, task: SimTask) -> list[tuple[str, str]]:
         """All that a task's definition asks to be put in or on something: the object, and the region or object."""
