@@ -25,7 +25,7 @@ endif
 # what an editable install does not follow by itself
 COPIED := setup.py setup.cfg pyproject.toml package.xml $(wildcard scripts/* launch/*.launch.py)
 
-.PHONY: help demo test test-calvin test-tensorrt faults soak mutants lint setup-runtime setup-libero setup-simpler setup-calvin check-calvin setup-dev lock clean
+.PHONY: help demo test test-calvin test-tensorrt faults soak mutants policy lint setup-runtime setup-libero setup-simpler setup-calvin check-calvin setup-dev lock clean
 
 help:  ## this list
 	@echo "vla_ros: vision-language-action policies on ROS 2"
@@ -69,6 +69,12 @@ mutants: .venv/dev/.mutants  ## opt-in, a quarter of an hour: gate and scheduler
 .venv/dev/.mutants: $(DEV) requirements/mutants.txt
 	.venv/dev/bin/pip install --requirement requirements/mutants.txt --constraint requirements/constraints.txt
 	@touch $@
+
+policy: $(LIBERO) $(DEV)  ## opt-in, two hours and more on two cores: models/ from nothing, demonstrations, training and export
+	.venv/libero/bin/vla-ros demos config/sim/libero_object_ten_demos.yaml
+	.venv/dev/bin/vla-ros train config/train/libero_object_ten.yaml
+	.venv/dev/bin/vla-ros export runs/libero_object_ten --output runs/libero-object-ten
+	.venv/dev/bin/vla-ros export runs/libero_object_ten --output runs/libero-object-ten-int8 --config config/export/int8.yaml
 
 lint: $(DEV)  ## ruff and mypy
 	.venv/dev/bin/ruff check

@@ -87,6 +87,14 @@ def test_a_file_without_our_extra_datasets_reads_too(tmp_path: Path) -> None:
     assert (episode.phases, episode.target_position, episode.effector_position) == (None, None, None)
 
 
+def test_steps_that_were_not_drawn_are_known(tmp_path: Path) -> None:
+    sparse = recording()
+    sparse.datasets["has_image"] = np.array([1, 0, 0, 1], np.uint8)
+    write_file(tmp_path / "sparse_demo.hdf5", ATTRIBUTES, [sparse])
+    (episode,) = read(tmp_path)
+    assert (len(episode), episode.seen_steps.tolist()) == (4, [0, 3])
+
+
 def test_a_truncated_file_is_refused(demo: Path) -> None:
     demo.write_bytes(demo.read_bytes()[:1000])
     with pytest.raises(DatasetError, match="expected a whole HDF5 file"):
@@ -158,7 +166,8 @@ def nan_at(step: int, column: int) -> np.ndarray:
 def _break(demo: Path, name: str, values: object) -> None:
     with h5py.File(demo, "r+") as root:
         group = root["data/demo_0"]
-        del group[name]
+        if name in group:
+            del group[name]
         if values is not None:
             group[name] = values
 
@@ -187,6 +196,8 @@ def _break(demo: Path, name: str, values: object) -> None:
         ("obs/ee_pos", nan_at(1, 0)[:, :3], r"obs.ee_pos\[1\]: expected finite numbers"),
         ("expert_actions", np.zeros((1, 7)), "expert_actions: expected at least 2 steps, got 1"),
         ("expert_phase", np.zeros(4, np.uint8), "expert_phase: expected an index below 0"),
+        ("has_image", np.zeros(4, np.uint8), "has_image: expected at least one step with an image, got none"),
+        ("has_image", np.ones(3, np.uint8), r"has_image: expected numbers \[4\], got uint8 \[3\]"),
     ],
 )
 def test_a_bad_field_is_named_with_its_path(demo: Path, name: str, values: object, message: str) -> None:

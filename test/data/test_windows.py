@@ -25,7 +25,9 @@ class Frames:
         return np.broadcast_to(numbers[:, None, None, None], (len(steps), self.side_px, self.side_px, 3))
 
 
-def make_episode(steps: int, instruction: str, first: int, side_px: int = 4) -> Episode:
+def make_episode(
+    steps: int, instruction: str, first: int, side_px: int = 4, image_steps: list[int] | None = None
+) -> Episode:
     numbers = np.arange(first, first + steps, dtype=np.float32)
     return Episode(
         name=f"demo.hdf5: demo_{first}",
@@ -33,6 +35,7 @@ def make_episode(steps: int, instruction: str, first: int, side_px: int = 4) -> 
         actions=np.repeat(numbers, 7).reshape(steps, 7),
         frames=Frames(first, side_px),
         phases=tuple("close" if step % 2 else "lift" for step in range(steps)),
+        image_steps=None if image_steps is None else np.array(image_steps),
     )
 
 
@@ -56,6 +59,16 @@ def test_what_counts_and_what_is_to_be_done_are_known_without_an_image(windows: 
     np.testing.assert_array_equal(valid, samples.valid)
     np.testing.assert_array_equal(chunks, samples.actions)
     assert [episode.frames.read for episode in windows.episodes] == [[0, 2], [2]]  # type: ignore[attr-defined]
+
+
+def test_only_steps_with_an_image_are_frames_but_every_step_is_in_their_chunks() -> None:
+    windows = Windows([make_episode(5, "a", 10, image_steps=[0, 3]), make_episode(3, "a", 20)], chunk_size=3)
+    assert len(windows) == 5
+    samples = windows.take(np.arange(3))
+    assert samples.images[:, 0, 0, 0].tolist() == [10, 13, 20]
+    assert samples.actions[..., 0].tolist() == [[10, 11, 12], [13, 14, 14], [20, 21, 22]]
+    assert samples.valid.tolist() == [[True, True, True], [True, True, False], [True, True, True]]
+    np.testing.assert_allclose(windows.sampling_weights({"close": 3.0}), np.array([1, 3, 1, 3, 1]) / 9)
 
 
 def test_images_of_different_sizes_are_refused_with_their_episode() -> None:

@@ -65,3 +65,18 @@ def test_a_recorded_episode_has_clean_labels_beside_the_noisy_actions(
     np.testing.assert_array_equal(executed[:, 6], labels[:, 6])
     assert set(np.unique(labels[:, 6])) == {-1.0, 1.0}
     assert np.ptp(recording.datasets["obs/target_position"], axis=0).max() > 0.3
+
+
+def test_actions_are_recorded_at_every_step_and_images_at_every_third(
+    simulator: LiberoSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(simulator, "render", lambda: drawn.append(1) or np.full((16, 16, 3), 255, np.uint8))
+    config = DemosConfig(output=Path("unused"), image_every_steps=3)
+    recording = record_episode(config, simulator, simulator.task(0), attempt=0)
+    assert recording is not None
+    has_image, images = recording.datasets["has_image"], recording.datasets["obs/agentview_rgb"]
+    assert len(has_image) == len(recording.datasets["actions"])
+    np.testing.assert_array_equal(np.flatnonzero(has_image), np.arange(0, len(has_image), 3))
+    np.testing.assert_array_equal(images[:, 0, 0, 0] == 255, has_image == 1)
+    assert len(drawn) == has_image.sum()

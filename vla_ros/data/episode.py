@@ -35,6 +35,7 @@ class Episode:
         target_position: float32 [T, 3], the object to be moved, base frame [m]; None where the file has none.
         goal_position: float32 [T, 3], where it goes, base frame [m]; None where the file has none.
         effector_position: float32 [T, 3], base frame [m]; None where the file has none.
+        image_steps: int64, rising: the steps that the camera saw; None where it saw all T.
     """
 
     name: str
@@ -45,9 +46,15 @@ class Episode:
     target_position: NDArray[np.float32] | None = None
     goal_position: NDArray[np.float32] | None = None
     effector_position: NDArray[np.float32] | None = None
+    image_steps: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    @property
+    def seen_steps(self) -> NDArray[np.int64]:
+        """The steps that `frames` can be asked for."""
+        return np.arange(len(self)) if self.image_steps is None else self.image_steps
 
 
 class EpisodeDataset(ABC):

@@ -82,7 +82,8 @@ def sample_images(
     frame_count = 0
     for index in tqdm(chosen, "looking at images", unit="episode", disable=not show_progress):
         episode = episodes[index]
-        steps = np.unique(np.linspace(0, len(episode) - 1, SAMPLED_FRAMES).round().astype(np.int64))
+        seen = episode.seen_steps
+        steps = seen[np.unique(np.linspace(0, len(seen) - 1, SAMPLED_FRAMES).round().astype(np.int64))]
         try:
             frames = episode.frames(steps)
         except DatasetError as error:

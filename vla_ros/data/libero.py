@@ -18,6 +18,7 @@ Beside these, files that `vla-ros demos` wrote have the following; LIBERO's own 
         expert_phase   [T]        uint8, an index into the dataset's attr `names`
         obs/target_position       float32 [T, 3], the object to be moved, world frame [m]
         obs/goal_position         float32 [T, 3], where it goes, world frame [m]
+        has_image      [T]        uint8, 0 where `obs/agentview_rgb` is black because nothing was rendered
 
 The world frame is parallel to the robot's base. `model_file` is left out: it holds the absolute paths of one machine,
 and the BDDL file with the states says the same.
@@ -113,6 +114,7 @@ class LiberoDataset(EpisodeDataset):
             target_position=_positions(demo, "obs/target_position", steps),
             goal_position=_positions(demo, "obs/goal_position", steps),
             effector_position=_positions(demo, "obs/ee_pos", steps),
+            image_steps=_image_steps(demo, steps),
         )
 
 
@@ -159,6 +161,15 @@ def _orientation(data: CheckedGroup) -> Orientation:
 
 def _positions(demo: CheckedGroup, path: str, steps: int) -> NDArray[np.float32] | None:
     return demo.finite(path, (steps, 3)).astype(np.float32) if path in demo.node else None
+
+
+def _image_steps(demo: CheckedGroup, steps: int) -> NDArray[np.int64] | None:
+    if "has_image" not in demo.node:
+        return None
+    (found,) = np.nonzero(demo.finite("has_image", (steps,)))
+    if not len(found):
+        raise demo.error("has_image", "at least one step with an image", "none")
+    return found.astype(np.int64)
 
 
 def _phases(demo: CheckedGroup, steps: int) -> tuple[str, ...] | None:

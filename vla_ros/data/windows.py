@@ -33,10 +33,12 @@ class Samples:
 class Windows:
     """All frames of some episodes with their action chunks; images are read when they are asked for.
 
+    A frame is a step that the camera saw; its chunk has the actions of every step.
+
     Attributes:
         episodes: in the order of their frames.
         instructions: all different ones, sorted.
-        actions: float32 [frames, 7], SI units.
+        actions: float32 [steps, 7], SI units.
         scene: float32 [frames, 9], see `Samples`; NaN where an episode does not have it.
     """
 
@@ -50,15 +52,18 @@ class Windows:
         self.instructions = sorted({episode.instruction for episode in episodes})
         numbers = {instruction: number for number, instruction in enumerate(self.instructions)}
         self.actions = np.concatenate([episode.actions for episode in episodes]).astype(np.float32)
-        self.scene = np.concatenate([_scene(episode) for episode in episodes])
-        self._episode = np.repeat(np.arange(len(episodes)), lengths)
         self._first, self._last = ends - lengths, ends - 1
+        seen = [episode.seen_steps for episode in episodes]
+        self._row = np.concatenate([first + steps for first, steps in zip(self._first, seen, strict=True)])
+        self._episode = np.repeat(np.arange(len(episodes)), [len(steps) for steps in seen])
+        self.scene = np.concatenate([_scene(episode) for episode in episodes])[self._row]
         self._instruction = np.array([numbers[episode.instruction] for episode in episodes])
-        self._phase_names, self._phases = _phases(episodes)
+        self._phase_names, phases = _phases(episodes)
+        self._phases = phases[self._row]
         self._offsets = np.arange(chunk_size)
 
     def __len__(self) -> int:
-        return len(self.actions)
+        return len(self._row)
 
     def sampling_weights(self, phase_weights: Mapping[str, float]) -> NDArray[np.float64]:
         """How often each frame is drawn, float64 [frames], summing to 1; phases that are not named weigh 1.
@@ -76,11 +81,11 @@ class Windows:
 
     def valid(self, frames: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`Samples.valid` of the samples that start at these frames, without reading them."""
-        return frames[:, None] + self._offsets <= self._last[self._episode[frames]][:, None]
+        return self._row[frames][:, None] + self._offsets <= self._last[self._episode[frames]][:, None]
 
     def chunks(self, frames: NDArray[np.int64]) -> NDArray[np.float32]:
         """`Samples.actions` of the samples that start at these frames, without reading them."""
-        rows = np.minimum(frames[:, None] + self._offsets, self._last[self._episode[frames]][:, None])
+        rows = np.minimum(self._row[frames][:, None] + self._offsets, self._last[self._episode[frames]][:, None])
         return self.actions[rows]
 
     def take(self, frames: NDArray[np.int64]) -> Samples:
@@ -102,7 +107,7 @@ class Windows:
         images: NDArray[np.uint8] | None = None
         for number in np.unique(episodes):
             (where,) = np.nonzero(episodes == number)
-            episode, steps = self.episodes[number], frames[where] - self._first[number]
+            episode, steps = self.episodes[number], self._row[frames[where]] - self._first[number]
             found = episode.frames(steps)
             if images is None:
                 images = np.empty((len(frames), *found.shape[1:]), np.uint8)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vla_ros.action import ARM_DIM, Command
@@ -29,6 +30,7 @@ from vla_ros.sim import expert
 from vla_ros.sim.libero import LiberoSimulator
 from vla_ros.sim.perturbation import Jitter, Noise, NoiseSource, place
 from vla_ros.sim.simulator import SimTask
+from vla_ros.sim.takeover import PolicyDriver, Takeover
 
 QUIET_PHASES = ("close", "lift", "release")
 QUIET_HEIGHT_M = 0.08
@@ -46,10 +48,13 @@ class DemosConfig:
         seed: attempt k of task t is decided by (seed, t, k), whichever worker makes it.
         workers: processes; one per core is best.
         image_size_px: square images.
+        image_every_steps: of a control step's time, drawing takes most: with 4, an hour brings three times as many
+            episodes and nearly as many images. Actions are recorded at every step.
         max_steps: an attempt that takes longer is dropped.
         steps_after_success: recorded on, so that opening the hand and leaving is shown.
         noise: on the executed actions.
         jitter: of the placements.
+        takeover: a policy drives first, and the expert shows the way back; None leaves everything to the expert.
     """
 
     output: Path
@@ -59,13 +64,15 @@ class DemosConfig:
     seed: int = 0
     workers: int = 2
     image_size_px: int = 128
+    image_every_steps: int = 1
     max_steps: int = 280
     steps_after_success: int = 4
     noise: Noise = field(default_factory=Noise)
     jitter: Jitter = field(default_factory=Jitter)
+    takeover: Takeover | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self, "episodes_per_task", "workers", "image_size_px", "max_steps", least=1)
+        check_numbers(self, "episodes_per_task", "workers", "image_size_px", "image_every_steps", "max_steps", least=1)
         if not self.tasks or min(self.tasks) < 0:
             raise ValueError(f"tasks: expected task numbers, got {list(self.tasks)}")
 
@@ -150,7 +157,7 @@ def _check_same_collection(config: DemosConfig, path: Path) -> None:
         ConfigError: the episodes beside `path` were collected with another config.
     """
     free = {"episodes_per_task": 0, "workers": 0, "output": ""}
-    text = json.dumps(dataclasses.asdict(config) | free, indent=2)
+    text = json.dumps(dataclasses.asdict(config) | free, indent=2, default=str)
     if not path.exists():
         path.write_text(text, encoding="utf-8")
     elif path.read_text(encoding="utf-8") != text:
@@ -185,6 +192,7 @@ def _start_worker(config: DemosConfig) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _worker["config"] = config
     _worker["simulator"] = LiberoSimulator(config.suite, config.image_size_px, config.image_size_px)
+    _worker["driver"] = None if config.takeover is None else PolicyDriver(config.takeover)
 
 
 def _die_with_parent() -> None:
@@ -203,17 +211,23 @@ def _attempt(task_index: int, attempt: int, path: str) -> bool:
     """One episode from its own seed; it is written only if it succeeds."""
     config, simulator = _worker["config"], _worker["simulator"]
     task = simulator.task(task_index)
-    recording = record_episode(config, simulator, task, attempt)
+    recording = record_episode(config, simulator, task, attempt, _worker["driver"])
     if recording is None:
         return False
     write_file(Path(path), _file_attributes(simulator, task), [recording])
     return True
 
 
-def record_episode(config: DemosConfig, simulator: LiberoSimulator, task: SimTask, attempt: int) -> Recording | None:
-    """Run the noisy expert once; None if it does not reach the goal."""
+def record_episode(
+    config: DemosConfig, simulator: LiberoSimulator, task: SimTask, attempt: int, driver: PolicyDriver | None = None
+) -> Recording | None:
+    """Run the noisy expert once, where the policy has left the arm; None if it does not reach the goal."""
     random = np.random.default_rng((config.seed, task.index, attempt))
     place(simulator, task, config.jitter, random)
+    if driver is not None and config.takeover is not None:
+        driver.drive(simulator, task, config.takeover.draw_steps(random))
+        if simulator.is_success():
+            return None  # nothing to show
     noise = NoiseSource(config.noise, random)
     rows: list[dict[str, Any]] = []
     steps_left = None
@@ -223,7 +237,7 @@ def record_episode(config: DemosConfig, simulator: LiberoSimulator, task: SimTas
             continue
         if steps_left is None and len(rows) >= config.max_steps:
             return None
-        row, executed = _step(simulator, noise)
+        row, executed = _step(simulator, noise, has_image=len(rows) % config.image_every_steps == 0)
         rows.append(row)
         simulator.step(executed)
         steps_left = None if steps_left is None else steps_left - 1
@@ -238,7 +252,7 @@ def record_episode(config: DemosConfig, simulator: LiberoSimulator, task: SimTas
     )
 
 
-def _step(simulator: LiberoSimulator, noise: NoiseSource) -> tuple[dict[str, Any], Command]:
+def _step(simulator: LiberoSimulator, noise: NoiseSource, has_image: bool) -> tuple[dict[str, Any], Command]:
     """What is recorded of the present state, and the noisy command to execute in it."""
     state = simulator.privileged()
     action = expert.act(state)
@@ -254,12 +268,17 @@ def _step(simulator: LiberoSimulator, noise: NoiseSource) -> tuple[dict[str, Any
         "expert_actions": label,
         "expert_phase": np.uint8(expert.PHASES.index(action.phase)),
         "states": simulator.state(),
-        "obs/agentview_rgb": simulator.render()[::-1],
+        "obs/agentview_rgb": simulator.render()[::-1] if has_image else _black(simulator),
+        "has_image": np.uint8(has_image),
         "obs/target_position": state.target_position.astype(np.float32),
         "obs/goal_position": state.goal_position.astype(np.float32),
         **simulator.proprioception(),
     }
     return row, Command(delta=in_si[:ARM_DIM], gripper=float(in_si[ARM_DIM]))
+
+
+def _black(simulator: LiberoSimulator) -> NDArray[np.uint8]:
+    return np.zeros((simulator.camera.height, simulator.camera.width, 3), np.uint8)
 
 
 def _file_attributes(simulator: LiberoSimulator, task: SimTask) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def load_data(config: TrainConfig, skip_bad: bool = False, show_progress: bool =
     dataset.action.check_same(config.action, dataset.source, "action")
     found = scan(dataset, skip_bad=skip_bad, workers=config.data.workers, show_progress=show_progress)
     first = found.episodes[0]
-    config.camera.check(first.frames(np.zeros(1, np.int64))[0], first.name)
+    config.camera.check(first.frames(first.seen_steps[:1])[0], first.name)
     longest = max(len(episode) for episode in found.episodes)
     if config.chunk_size > longest:
         raise ConfigError(
