@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from test.tiny_policy import write_config  # noqa: E402
 from vla_ros import config  # noqa: E402
 from vla_ros.errors import ConfigError, ContractError, DatasetError, ObservationError  # noqa: E402
+from vla_ros.train import run_folder  # noqa: E402
 from vla_ros.train.config import TrainConfig  # noqa: E402
 from vla_ros.train.data import TrainingData, load_data  # noqa: E402
 from vla_ros.train.loop import TrainingLoop  # noqa: E402
@@ -206,3 +207,27 @@ def test_fsdp_gathers_decoder_layers_and_answers_the_same(
             assert task.validate(task.module.eval())["val_loss"] > 0
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_run_begins_where_another_one_ended(settings: TrainConfig, data: TrainingData, tmp_path: Path) -> None:
+    run_folder.begin(settings, data.companions)
+    first = TrainingLoop(settings, PolicyTask(settings, data))
+    first.train_step()
+    first.save()
+    later = dataclasses.replace(settings, seed=8, start_from=settings.output, output=tmp_path / "later")
+    begun = PolicyTask(later, load_data(later, show_progress=False))
+    assert begun.companions["tokenizer.json"] == data.companions["tokenizer.json"]
+    expected = first.task.module if first.average is None else first.average.module
+    stored = {name: weight for name, weight in expected.state_dict().items() if name.startswith("policy.")}
+    for name, weight in begun.policy.state_dict().items():
+        torch.testing.assert_close(weight, stored[f"policy.{name}"], msg=name)
+
+
+def test_a_run_of_another_policy_is_no_start(settings: TrainConfig, data: TrainingData, tmp_path: Path) -> None:
+    run_folder.begin(settings, data.companions)
+    TrainingLoop(settings, PolicyTask(settings, data)).save()
+    later = dataclasses.replace(settings, start_from=settings.output, output=tmp_path / "later")
+    with pytest.raises(ConfigError, match=r"start_from: expected a run of the same policy, got .*run: .*size mismatch"):
+        PolicyTask(change(later, "policy.head", trunk=16), data)
+    with pytest.raises(ConfigError, match=r"start_from: expected a run of vla-ros train, got .*nowhere"):
+        load_data(dataclasses.replace(later, start_from=tmp_path / "nowhere"), show_progress=False)

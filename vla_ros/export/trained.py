@@ -23,6 +23,7 @@ from vla_ros.processing.prompt import PromptEncoder
 from vla_ros.train import checkpoint, run_folder
 from vla_ros.train.build import build_policy, build_prompt_encoder
 from vla_ros.train.config import TrainConfig
+from vla_ros.train.start import policy_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +129,9 @@ def load_policy(settings: TrainConfig, tokenizer: Tokenizer, path: Path) -> VLAP
     policy = build_policy(
         settings.policy, settings.recipe, settings.chunk_size, tokenizer, settings.seed, pretrained=False
     )
-    prefix = "policy."
-    weights = checkpoint.load_model(path)
-    named = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
     try:
         # the weights themselves, mapped from the file: a copy would double a large model
-        policy.load_state_dict(named, assign=True)
+        policy.load_state_dict(policy_weights(path), assign=True)
     except RuntimeError as error:
         raise DatasetError(
             f"{path / checkpoint.MODEL}: expected the weights of the run's config, got: {error}"

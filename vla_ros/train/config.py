@@ -227,6 +227,8 @@ class TrainConfig(RunConfig):
         chunk_size: actions per forward pass (10 for CALVIN, 4 for Bridge and LIBERO in the paper).
         arm_bounds: fixed ends of the arm's range (CALVIN); None takes the 1 % and 99 % quantiles of the data.
         policy: the model; usually the path of a file in `config/policy/`, relative to this one.
+        start_from: the folder of an earlier run of the same policy: this one begins with its best weights and its
+            tokenizer, on data and with statistics of its own; None begins with what `policy` says.
     """
 
     recipe: RecipeName = "paper"
@@ -238,6 +240,7 @@ class TrainConfig(RunConfig):
     data: DataConfig
     augmentation: AugmentationConfig
     objective: ObjectiveConfig = ObjectiveConfig()
+    start_from: Path | None = None
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)

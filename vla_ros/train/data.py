@@ -14,6 +14,7 @@ from vla_ros.errors import ConfigError
 from vla_ros.processing.normalization import Statistics
 from vla_ros.train.build import load_or_train_tokenizer
 from vla_ros.train.config import TrainConfig
+from vla_ros.train.start import load_start_tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +65,16 @@ def load_data(config: TrainConfig, skip_bad: bool = False, show_progress: bool =
     return TrainingData(
         train=train,
         validation=validation,
-        tokenizer=load_or_train_tokenizer(config.policy, train.instructions),
+        tokenizer=_tokenizer(config, train.instructions),
         statistics=statistics.result(),
         left_out=found.left_out,
     )
+
+
+def _tokenizer(config: TrainConfig, instructions: list[str]) -> Tokenizer:
+    if config.start_from is not None:
+        return load_start_tokenizer(config.start_from)
+    return load_or_train_tokenizer(config.policy, instructions)
 
 
 def _split(episodes: Sequence[Episode], config: TrainConfig) -> tuple[Windows, Windows]:

@@ -18,6 +18,7 @@ from vla_ros.train.data import TrainingData
 from vla_ros.train.objectives import SceneHead, action_loss
 from vla_ros.train.policy_batches import PolicyBatches, SampleEncoder
 from vla_ros.train.policy_module import TrainingModule
+from vla_ros.train.start import load_start
 from vla_ros.train.task import BatchSource
 
 VALIDATION_FRAMES = 1024
@@ -76,8 +77,15 @@ class PolicyTask:
     def _build_policy(self, pretrained: bool) -> VLAPolicy:
         config = self._config
         policy = build_policy(
-            config.policy, config.recipe, config.chunk_size, self._data.tokenizer, config.seed, pretrained
+            config.policy,
+            config.recipe,
+            config.chunk_size,
+            self._data.tokenizer,
+            config.seed,
+            pretrained and config.start_from is None,
         )
+        if pretrained and config.start_from is not None:
+            load_start(policy, config.start_from)
         if config.gradient_checkpointing:
             policy.backbone.enable_gradient_checkpointing()
         return policy
