@@ -80,3 +80,16 @@ def test_actions_are_recorded_at_every_step_and_images_at_every_third(
     np.testing.assert_array_equal(np.flatnonzero(has_image), np.arange(0, len(has_image), 3))
     np.testing.assert_array_equal(images[:, 0, 0, 0] == 255, has_image == 1)
     assert len(drawn) == has_image.sum()
+
+
+def test_only_the_first_steps_are_recorded_and_kept_without_success(
+    simulator: LiberoSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulator, "render", lambda: np.zeros((16, 16, 3), np.uint8))
+    config = DemosConfig(output=Path("unused"), first_steps=6)
+    recording = record_episode(config, simulator, simulator.task(0), attempt=0)
+    assert recording is not None
+    assert (len(recording.datasets["actions"]), recording.datasets["rewards"].sum()) == (6, 0)
+    whole = record_episode(DemosConfig(output=Path("unused")), simulator, simulator.task(0), attempt=0)
+    assert whole is not None
+    np.testing.assert_array_equal(whole.datasets["states"][:6], recording.datasets["states"])

@@ -44,7 +44,7 @@ class DemosConfig:
         output: folder that gets one `<task>_demo.hdf5` per task.
         suite: LIBERO suite.
         tasks: task numbers.
-        episodes_per_task: successful episodes to keep.
+        episodes_per_task: episodes to keep.
         seed: attempt k of task t is decided by (seed, t, k), whichever worker makes it.
         workers: processes; one per core is best.
         image_size_px: square images.
@@ -52,6 +52,8 @@ class DemosConfig:
             episodes and nearly as many images. Actions are recorded at every step.
         max_steps: an attempt that takes longer is dropped.
         steps_after_success: recorded on, so that opening the hand and leaving is shown.
+        first_steps: only so many steps of each attempt, whether they lead anywhere or not: the cheapest way to show
+            where things can be; None records whole episodes, and keeps those that succeed.
         noise: on the executed actions.
         jitter: of the placements.
         takeover: a policy drives first, and the expert shows the way back; None leaves everything to the expert.
@@ -67,11 +69,14 @@ class DemosConfig:
     image_every_steps: int = 1
     max_steps: int = 280
     steps_after_success: int = 4
+    first_steps: int | None = None
     noise: Noise = field(default_factory=Noise)
     jitter: Jitter = field(default_factory=Jitter)
     takeover: Takeover | None = None
 
     def __post_init__(self) -> None:
+        if self.first_steps is not None:
+            check_numbers(self, "first_steps", least=2)
         check_numbers(self, "episodes_per_task", "workers", "image_size_px", "image_every_steps", "max_steps", least=1)
         if not self.tasks or min(self.tasks) < 0:
             raise ValueError(f"tasks: expected task numbers, got {list(self.tasks)}")
@@ -221,7 +226,7 @@ def _attempt(task_index: int, attempt: int, path: str) -> bool:
 def record_episode(
     config: DemosConfig, simulator: LiberoSimulator, task: SimTask, attempt: int, driver: PolicyDriver | None = None
 ) -> Recording | None:
-    """Run the noisy expert once, where the policy has left the arm; None if it does not reach the goal."""
+    """Run the noisy expert once, from where the policy has left the arm; None if this is none to keep."""
     random = np.random.default_rng((config.seed, task.index, attempt))
     place(simulator, task, config.jitter, random)
     if driver is not None and config.takeover is not None:
@@ -231,7 +236,7 @@ def record_episode(
     noise = NoiseSource(config.noise, random)
     rows: list[dict[str, Any]] = []
     steps_left = None
-    while steps_left != 0:
+    while steps_left != 0 and len(rows) != config.first_steps:
         if steps_left is None and simulator.is_success():
             steps_left = config.steps_after_success
             continue
@@ -241,12 +246,14 @@ def record_episode(
         rows.append(row)
         simulator.step(executed)
         steps_left = None if steps_left is None else steps_left - 1
-    if not simulator.is_success():
+    is_success = simulator.is_success()
+    if config.first_steps is None and not is_success:
         return None
     datasets = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     is_last = np.arange(len(rows)) == len(rows) - 1
+    rewards, dones = (is_last & is_success).astype(np.uint8), is_last.astype(np.uint8)
     return Recording(
-        datasets=datasets | {"rewards": is_last.astype(np.uint8), "dones": is_last.astype(np.uint8)},
+        datasets=datasets | {"rewards": rewards, "dones": dones},
         phase_names=expert.PHASES,
         attributes={"seed": config.seed, "attempt": attempt},
     )
