@@ -70,11 +70,10 @@ mutants: .venv/dev/.mutants  ## opt-in, a quarter of an hour: gate and scheduler
 	.venv/dev/bin/pip install --requirement requirements/mutants.txt --constraint requirements/constraints.txt
 	@touch $@
 
-policy: $(LIBERO) $(DEV)  ## opt-in, two hours and more on two cores: models/ from nothing, demonstrations, training and export
+policy: $(LIBERO) $(DEV)  ## opt-in, two hours on two cores: the ten-task policy from nothing, demonstrations, training, export
 	.venv/libero/bin/vla-ros demos config/sim/libero_object_ten_demos.yaml
 	.venv/dev/bin/vla-ros train config/train/libero_object_ten.yaml
 	.venv/dev/bin/vla-ros export runs/libero_object_ten --output runs/libero-object-ten
-	.venv/dev/bin/vla-ros export runs/libero_object_ten --output runs/libero-object-ten-int8 --config config/export/int8.yaml
 
 lint: $(DEV)  ## ruff and mypy
 	.venv/dev/bin/ruff check
