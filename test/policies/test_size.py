@@ -49,4 +49,4 @@ def test_a_policy_holds_no_language_head() -> None:
 
 
 def test_every_model_of_the_paper_is_shipped_and_nothing_else_but_the_demo() -> None:
-    assert {path.stem for path in POLICIES.glob("*.yaml")} == {*PAPER, "libero_object_tiny"}
+    assert {path.stem for path in POLICIES.glob("*.yaml")} == {*PAPER, "libero_object_tiny", "libero_object_ten"}

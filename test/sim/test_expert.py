@@ -9,9 +9,11 @@ import pytest
 pytest.importorskip("libero")
 pytestmark = pytest.mark.sim
 
+from vla_ros.errors import BundleError, SimulatorError  # noqa: E402
 from vla_ros.sim import expert  # noqa: E402
-from vla_ros.sim.demos import DemosConfig, record_episode  # noqa: E402
+from vla_ros.sim.demos import DemosConfig, collect, record_episode  # noqa: E402
 from vla_ros.sim.libero import LiberoSimulator  # noqa: E402
+from vla_ros.sim.takeover import Takeover  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +95,10 @@ def test_only_the_first_steps_are_recorded_and_kept_without_success(
     whole = record_episode(DemosConfig(output=Path("unused")), simulator, simulator.task(0), attempt=0)
     assert whole is not None
     np.testing.assert_array_equal(whole.datasets["states"][:6], recording.datasets["states"])
+
+
+def test_what_a_worker_cannot_open_is_said_by_the_command(tmp_path: Path) -> None:
+    with pytest.raises(SimulatorError, match=r"suite: expected one of libero_object, .*, got 'libero_objekt'"):
+        collect(DemosConfig(output=tmp_path, suite="libero_objekt"))
+    with pytest.raises(BundleError, match="nowhere: expected a policy bundle's folder, got nothing there"):
+        collect(DemosConfig(output=tmp_path, takeover=Takeover(bundle=tmp_path / "nowhere")))

@@ -94,7 +94,7 @@ RESOLUTIONS: dict[str, dict[int, tuple[int | None, int]]] = {
     "kosmos2": {224: (None, 128)},
 }
 SHIPPED = {
-    path.stem: config.load(path, PolicyConfig) for path in sorted(POLICIES.glob("*.yaml")) if "tiny" not in path.stem
+    path.stem: config.load(path, PolicyConfig) for path in sorted(POLICIES.glob("*.yaml")) if "libero" not in path.stem
 }
 # few and narrow layers; everything else stays as shipped
 SHRUNKEN: dict[str, Any] = {

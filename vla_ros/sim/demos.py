@@ -102,6 +102,7 @@ def collect(config: DemosConfig, report: Callable[[str], None] = print) -> list[
 
     Raises:
         SimulatorError: LIBERO is missing, or nine attempts in ten fail.
+        BundleError, EngineError, ConfigError: the policy of `takeover` cannot drive.
     """
     config.output.mkdir(parents=True, exist_ok=True)
     if config.workers > 1:
@@ -196,8 +197,6 @@ def _start_worker(config: DemosConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _worker["config"] = config
-    _worker["simulator"] = LiberoSimulator(config.suite, config.image_size_px, config.image_size_px)
-    _worker["driver"] = None if config.takeover is None else PolicyDriver(config.takeover)
 
 
 def _die_with_parent() -> None:
@@ -208,12 +207,22 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
+def _equip() -> None:
+    """Open what an attempt needs; here, because what an initializer raises only says that the pool is broken."""
+    if "simulator" not in _worker:
+        config: DemosConfig = _worker["config"]
+        _worker["driver"] = None if config.takeover is None else PolicyDriver(config.takeover)
+        _worker["simulator"] = LiberoSimulator(config.suite, config.image_size_px, config.image_size_px)
+
+
 def _task_names() -> list[str]:
+    _equip()
     return [task.name for task in _worker["simulator"].tasks()]
 
 
 def _attempt(task_index: int, attempt: int, path: str) -> bool:
     """One episode from its own seed; it is written only if it succeeds."""
+    _equip()
     config, simulator = _worker["config"], _worker["simulator"]
     task = simulator.task(task_index)
     recording = record_episode(config, simulator, task, attempt, _worker["driver"])
