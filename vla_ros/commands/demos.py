@@ -1,9 +1,9 @@
 """Collect demonstrations in LIBERO with a scripted expert that knows where everything is.
 
 It writes one <task>_demo.hdf5 per task, in LIBERO's own format, so that `vla-ros train` reads these files and LIBERO's
-alike. Only successful episodes are kept. Stop it when you like (Ctrl-C, or a power cut): the same command goes on where
-it was, and a finished task is left alone. Two cores without a GPU take 2.5 s an episode with an image every fourth step
-(`image_every_steps`), 9 s with all of them; needs LIBERO (`make setup-libero`).
+alike. Only successful episodes are kept (of `first_steps`, every beginning). Stop it when you like (Ctrl-C, or a power
+cut): the same command goes on where it was, and a finished task is left alone. Two cores without a GPU take 2.5 s an
+episode with an image every fourth step (`image_every_steps`), 9 s with all of them; needs LIBERO (`make setup-libero`).
 
   vla-ros demos config/sim/libero_object_demos.yaml                          # 130 episodes of one task
   vla-ros demos config/sim/libero_object_demos.yaml --episodes 4 --output data/try

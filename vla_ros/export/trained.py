@@ -13,7 +13,7 @@ from torch import Tensor
 from vla_ros import config
 from vla_ros.bundle import hash_file
 from vla_ros.contract import PolicyContract
-from vla_ros.errors import ConfigError, DatasetError
+from vla_ros.errors import DatasetError
 from vla_ros.observation import Observation
 from vla_ros.policies.lora import merge_adapters
 from vla_ros.policies.vla_policy import VLAPolicy
@@ -99,7 +99,7 @@ def load_run(run: Path) -> tuple[TrainedPolicy, TrainConfig]:
     settings = config.load(run / run_folder.CONFIG, TrainConfig)
     path = checkpoint.best(run)
     state = checkpoint.load_state(path)
-    check_companions(run, path, state.companions)
+    run_folder.check_files(run, path)
     tokenizer_json = (run / "tokenizer.json").read_text(encoding="utf-8")
     tokenizer = Tokenizer.from_str(tokenizer_json)
     statistics_json = (run / "statistics.json").read_text(encoding="utf-8")
@@ -139,21 +139,6 @@ def load_policy(settings: TrainConfig, tokenizer: Tokenizer, path: Path) -> VLAP
     if settings.policy.lora is not None:
         merge_adapters(policy.backbone)
     return policy.eval()
-
-
-def check_companions(run: Path, path: Path, companions: dict[str, str]) -> None:
-    """Refuse statistics or a tokenizer that these weights were not trained with.
-
-    Raises:
-        ConfigError: one is missing.
-        DatasetError: its sha256 is not the one that the checkpoint names.
-    """
-    for name, expected in companions.items():
-        if not (run / name).is_file():
-            raise ConfigError(f"{run / name}: expected a file that `vla-ros train` writes, got nothing")
-        digest = hashlib.sha256((run / name).read_bytes()).hexdigest()
-        if digest != expected:
-            raise DatasetError(f"{run / name}: sha256: expected {expected} as in {path}, got {digest}; train anew")
 
 
 def make_contract(settings: TrainConfig, statistics_json: str) -> PolicyContract:

@@ -62,7 +62,15 @@ def load_tokenizer(weights: str) -> Tokenizer:
     Raises:
         ConfigError: it cannot be had.
     """
-    path = find_folder(weights) / "tokenizer.json"
+    return read_tokenizer(find_folder(weights) / "tokenizer.json")
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer.json.
+
+    Raises:
+        ConfigError: it is not there, or is none.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: expected the tokenizer as one tokenizer.json file, got nothing")
     try:

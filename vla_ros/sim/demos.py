@@ -221,7 +221,7 @@ def _task_names() -> list[str]:
 
 
 def _attempt(task_index: int, attempt: int, path: str) -> bool:
-    """One episode from its own seed; it is written only if it succeeds."""
+    """One episode from its own seed; it is written only if it is one to keep."""
     _equip()
     config, simulator = _worker["config"], _worker["simulator"]
     task = simulator.task(task_index)
@@ -238,8 +238,8 @@ def record_episode(
     """Run the noisy expert once, from where the policy has left the arm; None if this is none to keep."""
     random = np.random.default_rng((config.seed, task.index, attempt))
     place(simulator, task, config.jitter, random)
-    if driver is not None and config.takeover is not None:
-        driver.drive(simulator, task, config.takeover.draw_steps(random))
+    if driver is not None:
+        driver.drive(simulator, task, driver.config.draw_steps(random))
         if simulator.is_success():
             return None  # nothing to show
     noise = NoiseSource(config.noise, random)

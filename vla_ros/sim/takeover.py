@@ -11,6 +11,7 @@ import numpy as np
 
 from vla_ros.action import ARM_DIM, Command
 from vla_ros.config import check_numbers
+from vla_ros.control.gripper import HALF_OPEN
 from vla_ros.errors import ConfigError
 from vla_ros.observation import Observation
 from vla_ros.sim.simulator import SimTask, Simulator
@@ -41,7 +42,11 @@ class Takeover:
 
 
 class PolicyDriver:
-    """The policy at the wheel, without topics and without the gate: what is collected is no measurement."""
+    """The policy at the wheel, without topics and without the gate: what is collected is no measurement.
+
+    Attributes:
+        config: as it was given.
+    """
 
     def __init__(self, config: Takeover) -> None:
         """Raises:
@@ -57,7 +62,7 @@ class PolicyDriver:
                 f"takeover.execution_horizon: expected at most {chunk_size}, the chunk of {config.bundle}, "
                 f"got {config.execution_horizon}"
             )
-        self._horizon = config.execution_horizon
+        self.config = config
 
     def drive(self, simulator: Simulator, task: SimTask, steps: int) -> None:
         """So many steps, or until the task is done.
@@ -65,11 +70,12 @@ class PolicyDriver:
         Raises:
             ObservationError: the policy was made for another camera.
         """
+        horizon = self.config.execution_horizon
         for step in range(steps):
             if simulator.is_success():
                 return
-            if step % self._horizon == 0:
+            if step % horizon == 0:
                 observation = Observation(image=simulator.render(), instruction=task.instruction, stamp_ns=0)
                 actions = self._runner.predict(observation).actions.astype(np.float64)
-            delta, opening = actions[step % self._horizon, :ARM_DIM], actions[step % self._horizon, ARM_DIM]
-            simulator.step(Command(delta=delta, gripper=float(opening > 0.5)))
+            action = actions[step % horizon]
+            simulator.step(Command(delta=action[:ARM_DIM], gripper=float(action[ARM_DIM] > HALF_OPEN)))

@@ -76,16 +76,17 @@ class PolicyTask:
 
     def _build_policy(self, pretrained: bool) -> VLAPolicy:
         config = self._config
+        start = config.start_from if pretrained else None
         policy = build_policy(
             config.policy,
             config.recipe,
             config.chunk_size,
             self._data.tokenizer,
             config.seed,
-            pretrained and config.start_from is None,
+            pretrained and start is None,
         )
-        if pretrained and config.start_from is not None:
-            load_start(policy, config.start_from)
+        if start is not None:
+            load_start(policy, start)
         if config.gradient_checkpointing:
             policy.backbone.enable_gradient_checkpointing()
         return policy

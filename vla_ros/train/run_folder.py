@@ -1,12 +1,13 @@
 """A run's folder: what it was begun with, and whether the same goes on."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vla_ros import config as yaml_config
-from vla_ros.errors import ConfigError
+from vla_ros.errors import ConfigError, DatasetError
 from vla_ros.train import checkpoint
 from vla_ros.train.config import RunConfig
 
@@ -81,3 +82,21 @@ def check_companions(path: Path, companions: Mapping[str, str], mend: str) -> No
     ]
     if different:
         raise ConfigError(f"{path / checkpoint.STATE}: companions: expected {'; '.join(different)}; {mend}")
+
+
+def check_files(run: Path, path: Path) -> None:
+    """Refuse statistics or a tokenizer that these weights were not trained with.
+
+    Args:
+        path: the run's checkpoint.
+
+    Raises:
+        ConfigError: one is missing.
+        DatasetError: its sha256 is not the one that the checkpoint names.
+    """
+    for name, expected in checkpoint.load_state(path).companions.items():
+        if not (run / name).is_file():
+            raise ConfigError(f"{run / name}: expected a file that `vla-ros train` writes, got nothing")
+        digest = hashlib.sha256((run / name).read_bytes()).hexdigest()
+        if digest != expected:
+            raise DatasetError(f"{run / name}: sha256: expected {expected} as in {path}, got {digest}; train anew")

@@ -6,19 +6,22 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from vla_ros.errors import ConfigError
+from vla_ros.policies.pretrained import read_tokenizer
 from vla_ros.policies.vla_policy import VLAPolicy
-from vla_ros.train import checkpoint
+from vla_ros.train import checkpoint, run_folder
 
 
 def load_start(policy: VLAPolicy, run: Path) -> None:
     """Give a policy the best weights of a run of `vla-ros train`.
 
     Raises:
-        ConfigError: that run trained another policy.
-        DatasetError: there is no such run, or its checkpoint is damaged.
+        ConfigError: that run trained another policy, or lacks a file.
+        DatasetError: there is no such run, or it is damaged.
     """
+    path = checkpoint.best(run)
+    run_folder.check_files(run, path)
     try:
-        policy.load_state_dict(policy_weights(checkpoint.best(run)))
+        policy.load_state_dict(policy_weights(path))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"start_from: expected a run of the same policy, got {run}: {reason}") from error
@@ -30,11 +33,10 @@ def load_start_tokenizer(run: Path) -> Tokenizer:
     Raises:
         ConfigError: the run has none.
     """
-    path = run / "tokenizer.json"
     try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises no narrower class
-        raise ConfigError(f"start_from: expected a run of vla-ros train, got {path}: {error}") from error
+        return read_tokenizer(run / "tokenizer.json")
+    except ConfigError as error:
+        raise ConfigError(f"start_from: expected a run of vla-ros train, got {error}") from error
 
 
 def policy_weights(path: Path) -> dict[str, Tensor]:
