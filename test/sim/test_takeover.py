@@ -8,7 +8,6 @@ import pytest
 
 from test.node.stub_policy import StubPolicy
 from test.sim.fake_simulator import FakeSimulator
-from vla_ros.engines.policy_runner import PolicyRunner
 from vla_ros.errors import ConfigError
 from vla_ros.observation import Observation
 from vla_ros.sim.takeover import PolicyDriver, Takeover
@@ -29,7 +28,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Observation]:
             observations.append(observation)
             return policy.predict(observation)
 
-    monkeypatch.setattr(PolicyRunner, "open", lambda bundle, engine, threads: Watched())
+    monkeypatch.setattr("vla_ros.engines.policy_runner.PolicyRunner.open", lambda bundle, engine, threads: Watched())
     return observations
 
 
