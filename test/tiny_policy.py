@@ -69,8 +69,10 @@ def write_demonstrations(folder: Path, episodes: int = 3, steps: int = 12) -> Pa
                     "obs/ee_pos": random.normal(size=(steps, 3)),
                     "obs/target_position": random.normal(size=(steps, 3)).astype(np.float32),
                     "obs/goal_position": random.normal(size=(steps, 3)).astype(np.float32),
+                    "obs/other_positions": random.normal(size=(steps, 1, 3)).astype(np.float32),
                 },
                 phase_names=("approach", "close"),
+                other_instructions=("pick up the milk",),
                 attributes={},
             )
         )

@@ -32,8 +32,10 @@ def recording(steps: int = 4, height: int = 6, width: int = 5, seed: int = 0) ->
             "obs/ee_pos": random.normal(size=(steps, 3)),
             "obs/target_position": random.normal(size=(steps, 3)).astype(np.float32),
             "obs/goal_position": random.normal(size=(steps, 3)).astype(np.float32),
+            "obs/other_positions": random.normal(size=(steps, 2, 3)).astype(np.float32),
         },
         phase_names=("approach", "close"),
+        other_instructions=("pick up the milk", "pick up the butter"),
         attributes={"attempt": 3},
     )
 
@@ -60,6 +62,8 @@ def test_what_was_written_is_read_upright_and_in_si_units(demo: Path) -> None:
     assert episode.phases == ("approach", "close", "approach", "close")
     assert episode.target_position is not None
     np.testing.assert_array_equal(episode.target_position, written["obs/target_position"])
+    assert list(episode.other_positions) == ["pick up the milk", "pick up the butter"]
+    np.testing.assert_array_equal(episode.other_positions["pick up the butter"], written["obs/other_positions"][:, 1])
 
 
 def test_frames_of_the_other_image_convention_are_upright_already(tmp_path: Path) -> None:
@@ -192,6 +196,11 @@ def _break(demo: Path, name: str, values: object) -> None:
             "obs/target_position",
             np.zeros((3, 3)),
             r"obs.target_position: expected numbers \[4, 3\], got float64 \[3, 3\]",
+        ),
+        (
+            "obs/other_positions",
+            np.zeros((4, 2, 3)),
+            r"obs.other_positions: expected numbers \[4, 0, 3\], got float64 \[4, 2, 3\]",  # the attr is gone
         ),
         ("obs/ee_pos", nan_at(1, 0)[:, :3], r"obs.ee_pos\[1\]: expected finite numbers"),
         ("expert_actions", np.zeros((1, 7)), "expert_actions: expected at least 2 steps, got 1"),

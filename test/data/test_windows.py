@@ -1,5 +1,6 @@
 """Samples: one frame and the chunk that follows it."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,6 +70,42 @@ def test_only_steps_with_an_image_are_frames_but_every_step_is_in_their_chunks()
     assert samples.actions[..., 0].tolist() == [[10, 11, 12], [13, 14, 14], [20, 21, 22]]
     assert samples.valid.tolist() == [[True, True, True], [True, True, False], [True, True, True]]
     np.testing.assert_allclose(windows.sampling_weights({"close": 3.0}), np.array([1, 3, 1, 3, 1]) / 9)
+
+
+def asked(episode: Episode, **others: float) -> Episode:
+    """The episode, with the target at 1 m, goal and effector at 0, and other objects elsewhere."""
+
+    def at(x: float) -> NDArray[np.float32]:
+        return np.full((len(episode), 3), x, np.float32) + np.arange(len(episode), dtype=np.float32)[:, None] / 100
+
+    return dataclasses.replace(
+        episode,
+        target_position=at(1),
+        goal_position=at(0),
+        effector_position=at(0),
+        other_positions={name: at(x) for name, x in others.items()},
+    )
+
+
+def test_a_question_shows_the_same_image_for_another_object_of_which_only_the_position_counts() -> None:
+    episodes = [asked(make_episode(4, "a", 10, image_steps=[0, 3]), b=2, c=3), asked(make_episode(2, "b", 20), a=5)]
+    windows = Windows(episodes, chunk_size=2, has_questions=True)
+    assert (len(windows), windows.questions, windows.instructions) == (4, 6, ["a", "b", "c"])
+    samples = windows.take(np.arange(10))
+    assert samples.images[:, 0, 0, 0].tolist() == [10, 13, 20, 21, 10, 13, 10, 13, 20, 21]
+    assert "".join(windows.instructions[i] for i in samples.instructions) == "aabb" + "bbccaa"
+    assert samples.scene[:, 0].tolist() == pytest.approx([1, 1.03, 1, 1.01, 2, 2.03, 3, 3.03, 5, 5.01])
+    assert samples.scene[:, 6].tolist() == pytest.approx([0, 0.03, 0, 0.01, 0, 0.03, 0, 0.03, 0, 0.01])
+    assert samples.valid.any(axis=1).tolist() == [True] * 4 + [False] * 6
+    weights = windows.sampling_weights({"close": 3.0}, question_share=0.4)
+    np.testing.assert_allclose(weights, [*0.6 * np.array([1, 3, 1, 3]) / 8, *[0.4 / 6] * 6])
+
+
+def test_without_being_wanted_or_without_other_objects_there_are_no_questions(windows: Windows) -> None:
+    silent = Windows([asked(make_episode(4, "a", 10), b=2)], chunk_size=2)
+    assert (silent.questions, silent.instructions) == (0, ["a"])
+    with pytest.raises(DatasetError, match=r"data.question_share: expected 0 for demonstrations that do not say"):
+        windows.sampling_weights({}, question_share=0.1)
 
 
 def test_images_of_different_sizes_are_refused_with_their_episode() -> None:

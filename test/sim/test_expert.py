@@ -97,6 +97,32 @@ def test_only_the_first_steps_are_recorded_and_kept_without_success(
     np.testing.assert_array_equal(whole.datasets["states"][:6], recording.datasets["states"])
 
 
+def test_what_else_could_be_asked_for_is_recorded_with_where_it_is(
+    simulator: LiberoSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulator, "render", lambda: np.zeros((16, 16, 3), np.uint8))
+    recording = record_episode(
+        DemosConfig(output=Path("unused"), first_steps=6), simulator, simulator.task(0), attempt=0
+    )
+    assert recording is not None
+    others = simulator.others()
+    assert recording.other_instructions == tuple(others)
+    assert sorted(others.values()) == ["butter_1", "cream_cheese_1", "milk_1", "salad_dressing_1", "tomato_sauce_1"]
+    for instruction, name in others.items():
+        assert name.removesuffix("_1").replace("_", " ") in instruction
+    positions, boxes = recording.datasets["obs/other_positions"], simulator.objects()
+    assert positions.shape == (6, 5, 3)
+    for number, name in enumerate(others.values()):
+        np.testing.assert_allclose(positions[-1, number, :2], boxes[name][0][:2], atol=0.03)
+
+
+def test_objects_that_several_instructions_move_are_not_asked_for_by_one_of_them() -> None:
+    spatial = LiberoSimulator("libero_spatial", 16, 16)
+    spatial.sample(spatial.task(0), seed=0)
+    assert spatial.others() == {}
+    spatial.close()
+
+
 def test_what_a_worker_cannot_open_is_said_by_the_command(tmp_path: Path) -> None:
     with pytest.raises(SimulatorError, match=r"suite: expected one of libero_object, .*, got 'libero_objekt'"):
         collect(DemosConfig(output=tmp_path, suite="libero_objekt"))

@@ -109,6 +109,30 @@ def test_validation_measures_what_the_policy_says_on_held_out_frames(task: Polic
     assert errors[task.better] > 0
 
 
+def test_a_question_trains_where_the_object_is_and_no_action(settings: TrainConfig) -> None:
+    settings = change(settings, "data", question_share=0.5)
+    task = PolicyTask(settings, load_data(settings, show_progress=False))
+    batch = task.train.batch(0, 0, 1)
+    is_question = batch["weights"].sum(1) == 0
+    assert 0 < is_question.sum() < len(is_question)
+    assert batch["weights"].sum().item() == pytest.approx(1)
+    assert (batch["input_ids"][is_question] != batch["input_ids"][~is_question][0]).any(1).all()
+    losses = task.module(**batch)
+    undone = torch.where(is_question[:, None, None], 0.0, batch["targets"])
+    assert task.module(**batch | {"targets": undone})["loss"].item() == losses["loss"].item()
+    moved = batch["scene"] + is_question[:, None]
+    assert task.module(**batch | {"scene": moved})["scene"].item() != losses["scene"].item()
+    with torch.no_grad():
+        errors = task.validate(task.module.eval())
+    assert errors["val_other_target_mm"] > 0
+    assert errors["val_other_target_mm"] != errors["val_target_mm"]
+
+
+def test_questions_without_a_loss_that_learns_from_them_are_refused(settings: TrainConfig) -> None:
+    with pytest.raises(ConfigError, match=r"data.question_share: expected 0 without `objective.scene_weight`"):
+        change(change(settings, "objective", scene_weight=0.0), "data", question_share=0.5)
+
+
 def test_gradient_checkpointing_changes_no_gradient(settings: TrainConfig, data: TrainingData) -> None:
     gradients = []
     for checkpointing in (False, True):

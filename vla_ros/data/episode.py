@@ -1,7 +1,8 @@
 """One demonstration, and a data set of them: what every format is read into, lazily, without conversion on disk."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +36,8 @@ class Episode:
         target_position: float32 [T, 3], the object to be moved, base frame [m]; None where the file has none.
         goal_position: float32 [T, 3], where it goes, base frame [m]; None where the file has none.
         effector_position: float32 [T, 3], base frame [m]; None where the file has none.
+        other_positions: float32 [T, 3] each, by instruction: the objects that could have been asked for but were not,
+            base frame [m].
         image_steps: int64, rising: the steps that the camera saw; None where it saw all T.
     """
 
@@ -46,6 +49,7 @@ class Episode:
     target_position: NDArray[np.float32] | None = None
     goal_position: NDArray[np.float32] | None = None
     effector_position: NDArray[np.float32] | None = None
+    other_positions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     image_steps: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:

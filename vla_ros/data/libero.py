@@ -18,6 +18,8 @@ Beside these, files that `vla-ros demos` wrote have the following; LIBERO's own 
         expert_phase   [T]        uint8, an index into the dataset's attr `names`
         obs/target_position       float32 [T, 3], the object to be moved, world frame [m]
         obs/goal_position         float32 [T, 3], where it goes, world frame [m]
+        obs/other_positions       float32 [T, m, 3], objects that other tasks move there, by the dataset's attr
+                                  `instructions`, world frame [m]
         has_image      [T]        uint8, 0 where `obs/agentview_rgb` is black because nothing was rendered
 
 The world frame is parallel to the robot's base. `model_file` is left out: it holds the absolute paths of one machine,
@@ -114,6 +116,7 @@ class LiberoDataset(EpisodeDataset):
             target_position=_positions(demo, "obs/target_position", steps),
             goal_position=_positions(demo, "obs/goal_position", steps),
             effector_position=_positions(demo, "obs/ee_pos", steps),
+            other_positions=_other_positions(demo, steps),
             image_steps=_image_steps(demo, steps),
         )
 
@@ -161,6 +164,18 @@ def _orientation(data: CheckedGroup) -> Orientation:
 
 def _positions(demo: CheckedGroup, path: str, steps: int) -> NDArray[np.float32] | None:
     return demo.finite(path, (steps, 3)).astype(np.float32) if path in demo.node else None
+
+
+def _other_positions(demo: CheckedGroup, steps: int) -> dict[str, NDArray[np.float32]]:
+    path = "obs/other_positions"
+    if path not in demo.node:
+        return {}
+    instructions = [str(text) for text in demo.node[path].attrs.get("instructions", ())]
+    positions = demo.finite(path, (steps, len(instructions), 3)).astype(np.float32)
+    return {
+        checked_instruction(text, demo.where(f"{path}.instructions[{number}]")): positions[:, number]
+        for number, text in enumerate(instructions)
+    }
 
 
 def _image_steps(demo: CheckedGroup, steps: int) -> NDArray[np.int64] | None:

@@ -19,11 +19,13 @@ class Recording:
     Attributes:
         datasets: by path below `demo_<i>`, each with T rows: `actions`, `states`, `obs/agentview_rgb` ...
         phase_names: what the numbers in `expert_phase` mean.
+        other_instructions: what would ask for the objects in `obs/other_positions`, if that is there.
         attributes: further attrs of the demonstration, e.g. its seed.
     """
 
     datasets: dict[str, NDArray[Any]]
     phase_names: tuple[str, ...]
+    other_instructions: tuple[str, ...] = ()
     attributes: dict[str, Any]
 
 
@@ -70,6 +72,8 @@ def _write_demo(group: h5py.Group, recording: Recording) -> None:
     group.attrs.update(recording.attributes)
     if "expert_phase" in group:
         group["expert_phase"].attrs["names"] = list(recording.phase_names)
+    if "obs/other_positions" in group:
+        group["obs/other_positions"].attrs["instructions"] = list(recording.other_instructions)
 
 
 def _write_totals(data: h5py.Group) -> None:

@@ -243,6 +243,7 @@ def record_episode(
         if simulator.is_success():
             return None  # nothing to show
     noise = NoiseSource(config.noise, random)
+    others = simulator.others()
     rows: list[dict[str, Any]] = []
     steps_left = None
     while steps_left != 0 and len(rows) != config.first_steps:
@@ -252,7 +253,7 @@ def record_episode(
         if steps_left is None and len(rows) >= config.max_steps:
             return None
         row, executed = _step(simulator, noise, has_image=len(rows) % config.image_every_steps == 0)
-        rows.append(row)
+        rows.append(row | {"obs/other_positions": simulator.positions(others.values()).astype(np.float32)})
         simulator.step(executed)
         steps_left = None if steps_left is None else steps_left - 1
     is_success = simulator.is_success()
@@ -264,6 +265,7 @@ def record_episode(
     return Recording(
         datasets=datasets | {"rewards": rewards, "dones": dones},
         phase_names=expert.PHASES,
+        other_instructions=tuple(others),
         attributes={"seed": config.seed, "attempt": attempt},
     )
 

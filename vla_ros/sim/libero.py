@@ -5,6 +5,7 @@ Importing this module imports neither LIBERO nor MuJoCo; opening a `LiberoSimula
 
 import contextlib
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,26 @@ class LiberoSimulator:
             state = quietly(robosuite_parse_problem, str(self.bddl_file(task)))["goal_state"]
             self._goals[task.index] = [(goal[1], goal[2]) for goal in state if goal[0].lower() in ("in", "on")]
         return self._goals[task.index]
+
+    def others(self) -> dict[str, str]:
+        """What else could be asked for in the open scene: objects' names by the instructions of other tasks.
+
+        Left out are objects that several tasks move to the same place: their instructions are about more than the name.
+        """
+        own, region = self.goal()
+        by_object: dict[str, list[str]] = {}
+        for task in self._tasks:
+            if [place for _, place in self.goals(task)] == [region]:
+                by_object.setdefault(self.goals(task)[0][0], []).append(task.instruction)
+        return {
+            instructions[0]: name
+            for name, instructions in by_object.items()
+            if name != own and name in self._env.objects_dict and len(instructions) == 1
+        }
+
+    def positions(self, names: Iterable[str]) -> Array:
+        """Origins of objects, [names, 3], world frame [m]."""
+        return np.array([self._env.sim.data.body_xpos[self._env.obj_body_id[name]] for name in names]).reshape(-1, 3)
 
     def goal_object(self) -> str:
         """Name of the object that holds the goal region, e.g. the basket."""

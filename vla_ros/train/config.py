@@ -22,17 +22,22 @@ class DataConfig:
     source: which demonstrations; see `data.sources`.
     validation_episodes: that many episodes, spread evenly over the data set, are only measured on.
     phase_weights: how much oftener frames of a demonstrator's phase are drawn; others weigh 1.
+    question_share: of the samples that ask for another object of the scene than the one that was moved. What the
+        demonstrator would have done is not known of them; `objective.scene_weight` learns from where the object is.
     workers: processes that read, augment and preprocess images; 0 does so between the steps.
     """
 
     source: DataSource
     validation_episodes: int
     phase_weights: dict[str, float] = field(default_factory=dict)
+    question_share: float = 0.0
     workers: int = 0
 
     def __post_init__(self) -> None:
         check_numbers(self, "validation_episodes", least=1)
         check_numbers(self, "workers", least=0)
+        if not 0 <= self.question_share < 1:
+            raise ValueError(f"question_share: expected in [0, 1), got {self.question_share}")
         for phase, weight in self.phase_weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"phase_weights.{phase}: expected >= 0, got {weight}")
@@ -247,6 +252,11 @@ class TrainConfig(RunConfig):
         check_numbers(self, "chunk_size", least=1)
         if self.arm_bounds is not None:
             check_numbers(self, "arm_bounds", above=0)
+        if self.data.question_share and not self.objective.scene_weight:
+            raise ValueError(
+                "data.question_share: expected 0 without `objective.scene_weight`, which alone learns from it, "
+                f"got {self.data.question_share}"
+            )
         least = RECIPES[self.recipe].qwen_min_side_px
         if self.policy.backbone.startswith("qwen") and self.policy.image.final_px < least:
             raise ValueError(

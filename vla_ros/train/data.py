@@ -85,4 +85,8 @@ def _split(episodes: Sequence[Episode], config: TrainConfig) -> tuple[Windows, W
     chosen = set(np.linspace(0, len(episodes) - 1, held_out).round().astype(int).tolist())
     train = [episode for number, episode in enumerate(episodes) if number not in chosen]
     validation = [episode for number, episode in enumerate(episodes) if number in chosen]
-    return Windows(train, config.chunk_size), Windows(validation, config.chunk_size)
+    has_questions = config.data.question_share > 0
+    return (
+        Windows(train, config.chunk_size, has_questions),
+        Windows(validation, config.chunk_size, has_questions),
+    )

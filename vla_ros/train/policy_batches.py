@@ -40,7 +40,7 @@ def _encode(encoder: PromptEncoder, instruction: str, windows: Windows) -> Promp
     try:
         return encoder.encode(instruction)
     except ObservationError as error:
-        episode = next(episode for episode in windows.episodes if episode.instruction == instruction)
+        episode = next(e for e in windows.episodes if instruction == e.instruction or instruction in e.other_positions)
         raise DatasetError(f"{episode.name}: {error}") from error
 
 
@@ -70,7 +70,7 @@ class PolicyBatches:
         numbers = range(part * size, (part + 1) * size)
         samples = self._windows.take(frames[numbers.start : numbers.stop])
         # shares of the mean over the whole update, which has so many steps that count
-        share = np.float32(parts / self._windows.valid(frames).sum())
+        share = np.float32(parts / max(1, self._windows.valid(frames).sum()))
         batch = self._encoder.encode(self._augment(samples, step, numbers), samples.instructions)
         batch["targets"] = torch.from_numpy(self._normalizer.normalize(samples.actions))
         batch["weights"] = torch.from_numpy(samples.valid * share)

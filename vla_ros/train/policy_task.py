@@ -52,7 +52,7 @@ class PolicyTask:
             data.train,
             self._encoder(data.train),
             self.normalizer,
-            data.train.sampling_weights(config.data.phase_weights),
+            data.train.sampling_weights(config.data.phase_weights, config.data.question_share),
             config.augmentation,
             batch_size=config.optimizer.batch_size,
             seed=config.seed,
@@ -94,14 +94,19 @@ class PolicyTask:
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Mean errors on held-out episodes: in mm, degrees and per cent of right gripper states; and their loss."""
         windows = self._data.validation
-        count = min(VALIDATION_FRAMES, len(windows))
-        frames = np.linspace(0, len(windows) - 1, count).astype(np.int64)
+        frames = _spread(len(windows))
         outputs, scenes = self._predict(module, frames)
         truth = windows.chunks(frames)
         valid = windows.valid(frames)
         errors = self._losses(outputs, truth, valid)
         errors |= action_errors(self.normalizer.unnormalize(outputs), truth, valid)
-        return errors | (scene_errors(scenes, windows.scene[frames]) if scenes is not None else {})
+        if scenes is not None:
+            errors |= scene_errors(scenes, windows.scene[frames])
+        if windows.questions:
+            frames = len(windows) + _spread(windows.questions)
+            _, scenes = self._predict(module, frames)
+            errors["val_other_target_mm"] = scene_errors(scenes, windows.scene[frames])["val_target_mm"]
+        return errors
 
     def _predict(
         self, module: nn.Module, frames: NDArray[np.int64]
@@ -124,6 +129,10 @@ class PolicyTask:
         weights = torch.from_numpy(valid / np.float32(valid.sum()))
         losses = action_loss(torch.from_numpy(outputs), targets, weights, self._config.objective.huber_delta)
         return {"val_loss": (losses["arm"] + self._config.gripper_weight * losses["gripper"]).item()}
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(VALIDATION_FRAMES, count)).astype(np.int64)
 
 
 def action_errors(
