@@ -3,6 +3,9 @@ import html.parser
 import json
 from pathlib import Path
 from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import numpy as np
 
 from test.evaluation.episodes import episode, evaluation
 from vla_ros.evaluation.plots import reaction_svg
@@ -154,6 +157,20 @@ def test_the_table_is_aligned_and_has_a_total_only_for_several_tasks(tmp_path: P
     two = text_table(evaluation(tmp_path, episode(), episode(task_index=1, task="b", instruction="push the plate")))
     assert two.splitlines()[-1].startswith("all tasks")
     assert text_table(evaluation(tmp_path)) == "no episode was finished"
+
+
+def test_success_by_task_is_a_picture_of_its_own(tmp_path: Path) -> None:
+    write_report(evaluation(tmp_path, episode()))
+    assert not (tmp_path / "success_by_task.svg").exists()  # one bar says no more than the table
+    butter = {"task_index": 1, "task": "b", "instruction": "get <butter> & go"}
+    results = [episode(), episode(**butter), episode(**butter, initial_state=1, outcome="timeout")]
+    write_report(evaluation(tmp_path, *results))
+    drawing = ElementTree.parse(tmp_path / "success_by_task.svg").getroot()
+    texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text and " / " in text] == ["1 / 1", "1 / 2", "2 / 3"]
+    assert "get <butter> & go" in texts
+    widths = [float(bar.get("width", 0)) for bar in drawing.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    np.testing.assert_allclose(np.array(widths) / widths[0], [1, 1 / 2, 2 / 3], atol=1e-3)
 
 
 def test_json_keeps_the_promised_names(tmp_path: Path) -> None:

@@ -64,6 +64,24 @@ def test_a_killed_collection_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
     assert kept_attempts(result.file) == [0, 1, 2, 3]
 
 
+def test_what_a_killed_collection_had_dropped_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(FakeAttempts):
+        def __call__(self, task_index: int, attempt: int, path: str) -> bool:
+            if attempt == 5:
+                raise KeyboardInterrupt
+            return super().__call__(task_index, attempt, path)
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(config(tmp_path, 9), Killed({0, 2}), monkeypatch)
+    later = FakeAttempts({0, 2})
+    result = collect(config(tmp_path, 20), later, monkeypatch)
+    assert min(later.made) == 5
+    assert kept_attempts(result.file) == [1, *range(3, 22)]
+    assert [path.name for path in tmp_path.iterdir()] == ["pour_demo.hdf5"]
+
+
 def test_a_finished_task_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collect(config(tmp_path, 2), FakeAttempts(set()), monkeypatch)
     again = FakeAttempts(set())

@@ -11,10 +11,10 @@ run side by side, each on a ROS domain of its own.
                      while the world goes on with what the gate has, and the policy looks again when it is free. The
                      latency is replayed from a measurement or given as p50/p99; draws depend on the seed alone
 
-The output folder holds report.html, one MP4 an episode, summary.json, episodes.jsonl (one line an episode), workers/
-with the logs, and config.yaml, policy.yaml and robot.yaml, which are what the processes really read. It is a new folder
-below runs/ unless --output names one. A run that was killed goes on when the same --output is named again, without
-losing or repeating an episode; with anything else changed it is refused.
+The output folder holds report.html, success_by_task.svg, one MP4 an episode, summary.json, episodes.jsonl (one line an
+episode), workers/ with the logs, and config.yaml, policy.yaml and robot.yaml, which are what the processes really read.
+It is a new folder below runs/ unless --output names one. A run that was killed goes on when the same --output is named
+again, without losing or repeating an episode; with anything else changed it is refused.
 
 Lists make a sweep, each variant in a folder of its own, with a table of all; several latencies are drawn as success
 over latency. With --select the list is one of candidates: they run on the configuration's selection states, the best

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from vla_ros.evaluation.paper import paper_table
 from vla_ros.evaluation.plots import reaction_svg
 from vla_ros.evaluation.record import Evaluation
+from vla_ros.evaluation.task_bars import success_by_task_svg
 from vla_ros.html_template import html_template
 
 OUTCOME_NAMES = {
@@ -25,9 +26,12 @@ NOTES = {
 
 
 def write_report(evaluation: Evaluation) -> Path:
-    """Write `report.html` into the evaluation's folder and return its path."""
+    """Write `report.html`, and of several tasks `success_by_task.svg`, into the evaluation's folder; the page's path."""
     path = evaluation.output / "report.html"
     path.write_text(render(evaluation), encoding="utf-8")
+    if len(evaluation.tasks) > 1 and evaluation.total is not None:
+        picture = success_by_task_svg(evaluation.tasks, evaluation.total)
+        (evaluation.output / "success_by_task.svg").write_text(picture, encoding="utf-8")
     return path
 
 

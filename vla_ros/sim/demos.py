@@ -135,14 +135,14 @@ def _collect_task(config: DemosConfig, index: int, name: str, pool: Executor) ->
     _check_same_collection(config, parts / "config.json")
     done = sorted(parts.glob("attempt_*.hdf5"))
     dropped = 0
-    attempts = (
-        (index, k, str(parts / f"attempt_{k:06d}.hdf5"))
-        for k in range(1_000_000)
-        if not (parts / f"attempt_{k:06d}.hdf5").exists()
-    )
+    made = {part.stem for part in parts.glob("attempt_*")}  # kept, or dropped: it would fail again
+    names = (f"attempt_{k:06d}" for k in range(1_000_000))
+    attempts = ((index, k, str(parts / f"{name}.hdf5")) for k, name in enumerate(names) if name not in made)
     with tqdm(total=config.episodes_per_task, initial=len(done), desc=f"task {index}", unit="episode") as bar:
-        for is_kept in _in_flight(pool, attempts, config.workers, config.episodes_per_task - len(done)):
-            dropped += not is_kept
+        for path, is_kept in _in_flight(pool, attempts, config.workers, config.episodes_per_task - len(done)):
+            if not is_kept:
+                Path(path).with_suffix(".dropped").touch()
+                dropped += 1
             bar.update(int(is_kept))
             tried = bar.n - len(done) + dropped
             bar.set_postfix_str(f"kept {(tried - dropped) / tried:.0%} of {tried} attempts")
@@ -170,15 +170,18 @@ def _check_same_collection(config: DemosConfig, path: Path) -> None:
         raise ConfigError(f"{path}: expected the present config, got another; move {path.parent} away to collect anew")
 
 
-def _in_flight(pool: Executor, attempts: Iterator[tuple[int, int, str]], workers: int, wanted: int) -> Iterator[bool]:
-    """Outcomes in the order of the attempts, with only as many attempts under way as can still be needed."""
-    pending: list[Future[bool]] = []
+def _in_flight(
+    pool: Executor, attempts: Iterator[tuple[int, int, str]], workers: int, wanted: int
+) -> Iterator[tuple[str, bool]]:
+    """Paths and outcomes in the order of the attempts, with only as many under way as can still be needed."""
+    pending: list[tuple[str, Future[bool]]] = []
     while wanted > 0:
         while len(pending) < min(workers + 1, wanted):
-            pending.append(pool.submit(_attempt, *next(attempts)))
-        outcome = pending.pop(0).result()
-        wanted -= outcome
-        yield outcome
+            attempt = next(attempts)
+            pending.append((attempt[2], pool.submit(_attempt, *attempt)))
+        path, outcome = pending.pop(0)
+        wanted -= outcome.result()
+        yield path, outcome.result()
 
 
 def _count(file: Path) -> int:
