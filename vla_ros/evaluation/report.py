@@ -26,7 +26,7 @@ NOTES = {
 
 
 def write_report(evaluation: Evaluation) -> Path:
-    """Write `report.html` and, of several tasks, `success_by_task.svg` into the evaluation's folder; the page's path."""
+    """Write `report.html` and, of several tasks, `success_by_task.svg` beside it; returns the report's path."""
     path = evaluation.output / "report.html"
     path.write_text(render(evaluation), encoding="utf-8")
     if len(evaluation.tasks) > 1 and evaluation.total is not None:
