@@ -21,7 +21,9 @@ from vla_ros.evaluation.plan import (
     node_commands,
     prepare,
 )
-from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
+from vla_ros.node.policy_parameters import PolicyParameters
 from vla_ros.sim.episode import SimConfig
 
 

@@ -12,7 +12,9 @@ import yaml
 from test.fuzz.mutations import changed_mapping, changed_text
 from vla_ros import config
 from vla_ros.errors import ConfigError
-from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
+from vla_ros.node.policy_parameters import PolicyParameters
 from vla_ros.sim.episode import SimConfig
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,9 +15,9 @@ from test.node.fleet import GATE
 from vla_ros.action import Command
 from vla_ros.errors import ConfigError
 from vla_ros.node import gripper_action
+from vla_ros.node.gate_parameters import GateParameters
 from vla_ros.node.gripper_action import GripperCommandOutput, ParallelGripperCommandOutput, action_type
 from vla_ros.node.messages import stamp_from_ns
-from vla_ros.node.parameters import GateParameters
 from vla_ros.node.pose_source import PoseTransform
 
 HAND = {

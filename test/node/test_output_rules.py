@@ -8,7 +8,8 @@ import yaml
 
 from test.node.fleet import GATE, ROOT
 from vla_ros.errors import ConfigError
-from vla_ros.node.parameters import GateParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
 
 WALL = {"workspace_min_m": [-1.0, -1.0, 0.0], "workspace_max_m": [1.0, 1.0, 1.0]}
 FRAMES = {"base_frame_id": "base", "end_effector_frame_id": "tool"}

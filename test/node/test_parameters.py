@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from vla_ros.errors import ConfigError
-from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file, source_of
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file, source_of
+from vla_ros.node.policy_parameters import PolicyParameters
 
 ROOT = Path(__file__).resolve().parents[2]
 GATE = {

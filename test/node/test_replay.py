@@ -37,7 +37,8 @@ from vla_ros.bundle import Bundle, seal
 from vla_ros.data.mcap import McapSource
 from vla_ros.data.mcap_run import RecordedRun
 from vla_ros.engines.policy_runner import PolicyRunner
-from vla_ros.node.parameters import GateParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
 from vla_ros.sim.simulator import SimTask
 
 HORIZON = GATE["execution_horizon"]

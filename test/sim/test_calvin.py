@@ -238,7 +238,8 @@ def test_without_egl_the_error_names_what_draws_without_it(monkeypatch: pytest.M
 
 def test_the_configuration_that_ships_fits_the_simulator(tmp_path: Path) -> None:
     from vla_ros import config
-    from vla_ros.node.parameters import GateParameters, read_parameter_file
+    from vla_ros.node.gate_parameters import GateParameters
+    from vla_ros.node.parameters import read_parameter_file
     from vla_ros.sim.bridge_node import make_simulator
     from vla_ros.sim.episode import SimConfig
 

@@ -15,7 +15,8 @@ from test.node.fleet import POLICY, Fleet, Probe
 from test.sim.calvin_checkout_needed import NEEDS_CALVIN
 from test.sim.calvin_policy import CHUNK_SIZE
 from test.sim.calvin_script import POINTS
-from vla_ros.node.parameters import GateParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
 from vla_ros.sim.episode import EpisodeResult, read_results
 
 pytestmark = NEEDS_CALVIN

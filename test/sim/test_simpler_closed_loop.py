@@ -11,7 +11,8 @@ pytest.importorskip("rclpy")
 from test.node.fleet import LIMIT_S, POLICY, Fleet
 from test.sim.simpler_assets import NEEDS_SIMPLER
 from test.sim.stacking_script import ROWS_PER_CHUNK, rows
-from vla_ros.node.parameters import GateParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
 from vla_ros.sim.episode import EpisodeResult, read_results
 
 pytestmark = NEEDS_SIMPLER

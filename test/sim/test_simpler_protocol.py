@@ -8,7 +8,8 @@ from vla_ros import config
 from vla_ros.control.gate_state import GateState
 from vla_ros.control.gripper import voted
 from vla_ros.data.conventions import BRIDGE
-from vla_ros.node.parameters import GateParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
 from vla_ros.sim.episode import SimConfig
 from vla_ros.sim.simpler import CONTROL_RATE_HZ, EPISODES, SUITES
 

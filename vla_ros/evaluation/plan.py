@@ -15,7 +15,9 @@ from vla_ros.errors import ContractError, SimulatorError
 from vla_ros.evaluation import provenance
 from vla_ros.evaluation.record import Provenance
 from vla_ros.node.environment import ros_environment
-from vla_ros.node.parameters import GateParameters, PolicyParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
+from vla_ros.node.policy_parameters import PolicyParameters
 from vla_ros.sim.episode import SimConfig
 from vla_ros.sim.latency import read_latency
 

@@ -17,7 +17,8 @@ from vla_ros.evaluation.domain import reserved_domain
 from vla_ros.evaluation.plan import POLICY_NODE, child_environment
 from vla_ros.evaluation.processes import Processes
 from vla_ros.evaluation.replay_comparison import Pair
-from vla_ros.node.parameters import PolicyParameters, read_parameter_file
+from vla_ros.node.parameters import read_parameter_file
+from vla_ros.node.policy_parameters import PolicyParameters
 from vla_ros.node.replay_link import ReplayLink
 from vla_ros.node.replay_writer import ReplayWriter
 

@@ -18,7 +18,7 @@ from vla_ros.evaluation.replay_comparison import (
     Pair,
     in_shown_units,
 )
-from vla_ros.node.parameters import PolicyParameters
+from vla_ros.node.policy_parameters import PolicyParameters
 
 
 def text(recording: RecordedRun, comparison: Comparison, changes: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from std_msgs.msg import Float64MultiArray
 from vla_ros.action import Command
 from vla_ros.control.pose import Pose
 from vla_ros.node.command_topic import CommandTopic
+from vla_ros.node.gate_parameters import GateParameters
 from vla_ros.node.messages import message_from_pose, twist_from_command, velocities_from_command
-from vla_ros.node.parameters import GateParameters
 from vla_ros.rotation import rotation_vector_between
 
 

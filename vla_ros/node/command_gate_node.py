@@ -22,9 +22,9 @@ from vla_ros.control.gate_state import GateState, Inbox, Mode
 from vla_ros.control.lockstep_gate import Answer, LockstepGate
 from vla_ros.errors import ContractError
 from vla_ros.node import qos
+from vla_ros.node.gate_parameters import GateParameters
 from vla_ros.node.managed import ManagedLifecycleNode
 from vla_ros.node.messages import chunk_from_trajectory, ns_from_stamp, stamp_from_ns
-from vla_ros.node.parameters import GateParameters
 from vla_ros.node.process import run_node
 from vla_ros.node.publish import publish
 from vla_ros.node.robot_link import RobotLink

@@ -8,9 +8,9 @@ from rclpy.lifecycle import LifecycleNode
 
 from vla_ros.action import Command
 from vla_ros.errors import ConfigError
+from vla_ros.node.gate_parameters import GateParameters
 from vla_ros.node.gripper_goals import GripperGoals
 from vla_ros.node.gripper_output import GripperOutput, position_of
-from vla_ros.node.parameters import GateParameters
 
 
 class GripperActionOutput(GripperOutput):

@@ -8,8 +8,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import Command
 from vla_ros.node.command_topic import CommandTopic
+from vla_ros.node.gate_parameters import GateParameters
 from vla_ros.node.messages import joint_state_from_command, trajectory_from_position
-from vla_ros.node.parameters import GateParameters
 
 LEAST_CHANGE = 0.01
 """A smaller change of the opening is not worth a new motion of the gripper."""

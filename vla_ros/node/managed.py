@@ -13,7 +13,7 @@ from vla_ros.node import parameters, qos
 from vla_ros.node.publish import publish
 from vla_ros.node.trace import Trace
 
-P = TypeVar("P", parameters.PolicyParameters, parameters.GateParameters)
+P = TypeVar("P", bound=parameters.ProcessParameters)
 
 
 class ManagedLifecycleNode(LifecycleNode, Generic[P]):

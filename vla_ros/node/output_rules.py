@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from vla_ros.errors import ContractError
 
 if TYPE_CHECKING:
-    from vla_ros.node.parameters import GateParameters
+    from vla_ros.node.gate_parameters import GateParameters
 
 ArmOutputName = Literal["twist", "pose", "velocity_array"]
 GripperOutputName = Literal["none", "joint_state", "joint_trajectory", "gripper_command", "parallel_gripper_command"]

@@ -25,7 +25,7 @@ from vla_ros.node.debug_image import DebugImage
 from vla_ros.node.diagnostics import Diagnostics, make_status
 from vla_ros.node.managed import ManagedLifecycleNode
 from vla_ros.node.messages import ns_from_stamp, trajectory_from_chunk
-from vla_ros.node.parameters import PolicyParameters
+from vla_ros.node.policy_parameters import PolicyParameters
 from vla_ros.node.policy_statistics import PolicyStatistics
 from vla_ros.node.policy_worker import Inference, Policy, PolicyWorker
 from vla_ros.node.process import run_node

@@ -14,8 +14,8 @@ from vla_ros.control.pose_gate import PoseGate
 from vla_ros.control.repeat_filter import RepeatFilter
 from vla_ros.errors import ConfigError, ContractError, ObservationError
 from vla_ros.node import qos
+from vla_ros.node.gate_parameters import GateParameters
 from vla_ros.node.messages import message_from_transform, ns_from_stamp, pose_from_message
-from vla_ros.node.parameters import GateParameters
 
 
 class PoseSource(ABC):

@@ -10,9 +10,9 @@ from vla_ros.control.pose import Pose
 from vla_ros.errors import ConfigError
 from vla_ros.node.arm_output import ARM_OUTPUTS
 from vla_ros.node.command_topic import CommandTopic
+from vla_ros.node.gate_parameters import GateParameters
 from vla_ros.node.gripper_action import GripperCommandOutput, ParallelGripperCommandOutput
 from vla_ros.node.gripper_output import GripperOutput, JointStateOutput, JointTrajectoryOutput, NoGripper
-from vla_ros.node.parameters import GateParameters
 from vla_ros.node.pose_source import POSE_SOURCES
 
 GRIPPER_OUTPUTS: dict[str, type[GripperOutput]] = {

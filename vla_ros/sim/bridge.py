@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vla_ros.errors import ConfigError, SimulatorError
-from vla_ros.node.parameters import GateParameters, read_parameter_file
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.parameters import read_parameter_file
 from vla_ros.sim.episode import EpisodeKey, EpisodeResult, SimConfig, append_result
 from vla_ros.sim.episode_runner import SubtaskRunner
 from vla_ros.sim.film import VideoFactory
