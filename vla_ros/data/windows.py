@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ class Samples:
         valid: bool [batch, chunk_size]; false behind the episode's end, where `actions` repeats the last row, and where
             another object is asked for than the one that was moved.
         instructions: index into `Windows.instructions`, int64 [batch].
-        scene: float32 [batch, 9], positions of target, goal and end effector in the base frame [m].
+        scene: float32 [batch, 9 + 3 n], positions of target, goal and end effector in the base frame [m]; then, where
+            there are questions, of what each of the n instructions asks for, NaN where it is not in the scene.
     """
 
     images: NDArray[np.uint8]
@@ -42,7 +43,7 @@ class Windows:
         episodes: in the order of their frames.
         instructions: all different ones, sorted.
         actions: float32 [steps, 7], SI units.
-        scene: float32 [frames + questions, 9], see `Samples`; NaN where an episode does not have it.
+        scene: float32 [frames + questions, 9 + 3 n], see `Samples`; NaN where an episode does not have it.
         questions: how many there are; their numbers begin with `len(self)`.
     """
 
@@ -67,7 +68,8 @@ class Windows:
         )
         self._episode = np.repeat([track.episode for track in tracks], sizes)
         self._instruction = np.repeat([numbers[track.instruction] for track in tracks], sizes)
-        self.scene = np.concatenate([_scene(episodes[track.episode], track.instruction) for track in tracks])
+        named = self.instructions if has_questions else []
+        self.scene = np.concatenate([_scene(episodes[track.episode], track.instruction, named) for track in tracks])
         self._frames = sum(sizes[: len(episodes)])
         self.questions = len(self._row) - self._frames
         self._phase_names, phases = _phases(episodes)
@@ -152,13 +154,16 @@ class _Track(NamedTuple):
     instruction: str
 
 
-def _scene(episode: Episode, instruction: str) -> NDArray[np.float32]:
-    """Of the steps that were seen."""
-    target = episode.other_positions.get(instruction, episode.target_position)
-    parts: list[Any] = [target, episode.goal_position, episode.effector_position]
+def _scene(episode: Episode, instruction: str, named: Sequence[str]) -> NDArray[np.float32]:
+    """Of the steps that were seen; see `Samples.scene`."""
+    targets = {**episode.other_positions, episode.instruction: episode.target_position}
+    parts = [targets[instruction], episode.goal_position, episode.effector_position]
+    unknown = np.full((len(episode), 3), np.nan, np.float32)
     if any(part is None for part in parts):
-        return np.full((len(episode.seen_steps), 9), np.nan, np.float32)
-    return np.concatenate(parts, axis=1).astype(np.float32)[episode.seen_steps]
+        parts = [unknown] * 3
+    parts += [targets.get(name) for name in named]
+    rows = np.concatenate([unknown if part is None else part for part in parts], axis=1)
+    return rows.astype(np.float32)[episode.seen_steps]
 
 
 def _phases(episodes: Sequence[Episode]) -> tuple[list[str], NDArray[np.int64]]:

@@ -10,10 +10,12 @@ from std_msgs.msg import String
 
 from vla_ros.errors import VlaRosError
 from vla_ros.node import parameters, qos
+from vla_ros.node.gate_parameters import GateParameters
+from vla_ros.node.policy_parameters import PolicyParameters
 from vla_ros.node.publish import publish
 from vla_ros.node.trace import Trace
 
-P = TypeVar("P", bound=parameters.ProcessParameters)
+P = TypeVar("P", PolicyParameters, GateParameters)
 
 
 class ManagedLifecycleNode(LifecycleNode, Generic[P]):

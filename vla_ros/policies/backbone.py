@@ -93,21 +93,12 @@ class Backbone(nn.Module, ABC):
         """transformers' config of each `model_type`."""
         return {name: cast("type[PreTrainedConfig]", model.config_class) for name, model in cls.architectures.items()}
 
-    def hidden_states(
-        self,
-        pixel_values: Tensor,
-        input_ids: Tensor,
-        query_index: Tensor | None = None,
-        queries: Tensor | None = None,
-    ) -> Tensor:
-        """Last hidden states, after the final norm, of the whole sequence: float [batch, tokens, hidden_size].
+    def hidden_states(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+        """Last hidden states, after the final norm, of image and text alone: float [batch, tokens, hidden_size].
 
-        Args: as `forward`; without queries the sequence is image and text alone (fine-tuning of the model itself).
+        Without queries, for fine-tuning of the model itself; args as `forward`.
         """
-        embeds = self.word_embeddings(input_ids)
-        if query_index is not None and queries is not None:
-            embeds = place_queries(embeds, query_index, self.embed_queries(queries))
-        return self.run(pixel_values, embeds)
+        return self.run(pixel_values, self.word_embeddings(input_ids))
 
     def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
         """`hidden_states` of a sequence of embeddings [batch, tokens, hidden_size]; the image goes to its place."""
@@ -228,5 +219,13 @@ class Backbone(nn.Module, ABC):
         Returns:
             float [batch, queries, hidden_size].
         """
-        hidden = self.hidden_states(pixel_values, input_ids, query_index, queries)
-        return select_queries(hidden, query_index, len(queries))
+        return self.observe(pixel_values, input_ids, query_index, queries)[0]
+
+    def observe(
+        self, pixel_values: Tensor, input_ids: Tensor, query_index: Tensor, queries: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What `forward` returns, and the image tokens that the decoder reads, [batch, image_tokens, hidden_size]."""
+        embeds = place_queries(self.word_embeddings(input_ids), query_index, self.embed_queries(queries))
+        image_embeds, added = self.encode_image(pixel_values)
+        hidden = self.decode(place_image(embeds, image_embeds, self.layout.image_start), added)
+        return select_queries(hidden, query_index, len(queries)), image_embeds

@@ -28,6 +28,11 @@ class VLAPolicy(nn.Module):
         states: Tensor = self.backbone(pixel_values, input_ids, query_index, self.action_query)
         return states.flatten(1)
 
+    def observe(self, pixel_values: Tensor, input_ids: Tensor, query_index: Tensor) -> tuple[Tensor, Tensor]:
+        """`hidden`, and the image tokens that the language model reads, float [batch, image_tokens, width]."""
+        states, image = self.backbone.observe(pixel_values, input_ids, query_index, self.action_query)
+        return states.flatten(1), image
+
     def forward(self, pixel_values: Tensor, input_ids: Tensor, query_index: Tensor) -> Tensor:
         """Model outputs, float [batch, chunk_size, 7]: arm in [-1, 1], gripper logit.
 

@@ -44,20 +44,20 @@ class TrainingModule(nn.Module):
         Args:
             pixel_values, input_ids, query_index: as in `VLAPolicy.forward`.
             targets, weights: as in `action_loss`; both or none.
-            scene: float [batch, 9], positions of target, goal and end effector [m], for a scene head.
+            scene: float [batch, 9 + 3 n], as `Samples.scene`, for a scene head.
 
         Returns:
             Scalars `arm`, `gripper` and, with a scene head, `scene`, unweighted, and their weighted sum `loss`; or
-            `outputs` as `VLAPolicy.forward` and, with a scene head, `scene` [batch, 9] in metres.
+            `outputs` as `VLAPolicy.forward` and, with a scene head, `scene` [batch, 9 + 3 n] in metres.
         """
-        hidden = self.policy.hidden(pixel_values, input_ids, query_index)
+        hidden, image = self.policy.observe(pixel_values, input_ids, query_index)
         outputs = self.policy.head(hidden).float()
         if targets is None or weights is None:
-            scenes = {} if self.scene_head is None else {"scene": self.scene_head.positions(hidden)}
+            scenes = {} if self.scene_head is None else {"scene": self.scene_head.positions(hidden, image)}
             return {"outputs": outputs, **scenes}
         losses = action_loss(outputs, targets, weights, self._huber_delta)
         total = losses["arm"] + self._gripper_weight * losses["gripper"]
         if self.scene_head is not None and scene is not None:
-            losses["scene"] = self.scene_head.loss(hidden, scene)
+            losses["scene"] = self.scene_head.loss(hidden, image, scene)
             total = total + self._scene_weight * losses["scene"]
         return {"loss": total, **losses}

@@ -15,7 +15,7 @@ from vla_ros.processing.normalization import ActionNormalizer
 from vla_ros.train.build import build_policy, build_prompt_encoder
 from vla_ros.train.config import TrainConfig
 from vla_ros.train.data import TrainingData
-from vla_ros.train.objectives import SceneHead, action_loss
+from vla_ros.train.objectives import SCENE_DIM, SceneHead, action_loss
 from vla_ros.train.policy_batches import PolicyBatches, SampleEncoder
 from vla_ros.train.policy_module import TrainingModule
 from vla_ros.train.start import load_start
@@ -63,7 +63,7 @@ class PolicyTask:
         objective = config.objective
         self.module: nn.Module = TrainingModule(
             self.policy,
-            _scene_head(data.train, self.policy.hidden_size, objective.scene_weight),
+            _scene_head(data.train, self.policy, objective.scene_weight),
             huber_delta=objective.huber_delta,
             gripper_weight=config.gripper_weight,
             scene_weight=objective.scene_weight,
@@ -105,6 +105,7 @@ class PolicyTask:
         if windows.questions:
             frames = len(windows) + _spread(windows.questions)
             _, scenes = self._predict(module, frames)
+            assert scenes is not None  # a config with questions has a scene head
             errors["val_other_target_mm"] = scene_errors(scenes, windows.scene[frames])["val_target_mm"]
         return errors
 
@@ -158,19 +159,21 @@ def action_errors(
 
 
 def scene_errors(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, float]:
-    """Mean Euclidean errors of the three positions in [frames, 9], which are in metres."""
-    distances = np.linalg.norm((predicted - truth).reshape(-1, 3, 3), axis=-1).mean(axis=0)
+    """Mean Euclidean errors of the first three positions in [frames, 9 + 3 n], which are in metres."""
+    error = (predicted - truth)[:, :SCENE_DIM].reshape(-1, 3, 3)
+    distances = np.linalg.norm(error, axis=-1).mean(axis=0)
     names = ("val_target_mm", "val_goal_mm", "val_effector_mm")
     return dict(zip(names, (1e3 * distances).tolist(), strict=True))
 
 
-def _scene_head(windows: Windows, hidden_size: int, weight: float) -> SceneHead | None:
+def _scene_head(windows: Windows, policy: VLAPolicy, weight: float) -> SceneHead | None:
     if not weight:
         return None
-    if not np.isfinite(windows.scene).all():
+    if not np.isfinite(windows.scene[:, :SCENE_DIM]).all():
         raise ConfigError(
             "objective.scene_weight: expected 0 for demonstrations without target, goal and effector positions, "
             f"got {weight}"
         )
-    mean, std = windows.scene.mean(0), windows.scene.std(0).clip(1e-3)
-    return SceneHead(hidden_size, torch.from_numpy(mean), torch.from_numpy(std))
+    mean, std = np.nanmean(windows.scene, 0), np.nanstd(windows.scene, 0).clip(1e-3)
+    width = policy.backbone.hidden_size
+    return SceneHead(policy.hidden_size, width, torch.from_numpy(mean), torch.from_numpy(std))
