@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from test.policies.cases import CASES
 from vla_ros.errors import EngineError
 from vla_ros.export import onnx, quantize, sensitivity
 from vla_ros.export.calibration import Feed, Observer, observe
+from vla_ros.export.exporter import _how_to_mend
 from vla_ros.export.graph import PolicyGraph
 from vla_ros.export.linear import LinearLayer, find_linear_layers
 from vla_ros.export.lowering import Plan, Quantization, groups_by_input, lower
@@ -225,3 +227,16 @@ def test_the_rehearsal_answers_as_the_graph_that_is_written(
 def test_the_lever_is_part_of_what_the_page_says() -> None:
     page = Path(sensitivity.__file__).with_name("templates") / "parity.html.j2"
     assert f"{sensitivity.LEVER_MM:g} mm from the wrist" in page.read_text(encoding="utf-8")
+
+
+def test_a_refused_export_says_what_to_keep_for_the_error_that_was_measured() -> None:
+    rows = tuple(
+        RoundingError(name=name, position_mm=cost, rotation_deg=0.0, gripper_flips=0)
+        for name, cost in (("a", 4.0), ("b", 2.0), ("c", 1.0), ("all", 4.5))
+    )
+    found = Sensitivity(frames=2, rows=rows[:3], together=rows[3])
+    settings: Any = SimpleNamespace(precision="int8", keep=("head.*",), allowed=SimpleNamespace(position_mm=4.5))
+    # the sweep's few frames are within the tolerance, the report's many are not
+    measured: Any = SimpleNamespace(worst=lambda unit: 9.0)
+    assert "`keep: [head.*, a]`" in _how_to_mend(measured, settings, found)
+    assert "`--sensitivity` finds them" in _how_to_mend(measured, settings, None)

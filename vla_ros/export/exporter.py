@@ -210,8 +210,7 @@ def _prove(
     label = f"{engine}, computing in fp32" if (engine, info.compute) == ("openvino_cpu", "fp16") else engine
     measured = Parity.measure(reference.outputs, outputs, reference.actions, actions, label)
     print(parity.table(measured))
-    mend = "" if settings.precision in FLOATS else parity.KEEP_LAYERS
-    parity.check(measured, settings.allowed, GRAPH, mend)
+    parity.check(measured, settings.allowed, GRAPH, _how_to_mend(measured, settings, found))
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     info = replace(info, parity=asdict(measured), peak_memory_gib=round(peak_gib, 2))
     html = parity_page.page(
@@ -230,6 +229,18 @@ def _prove(
     bundle.seal(staged, info, versions)
     runner.check_golden(reference.golden, str(staged / "golden.npz"))
     return info
+
+
+def _how_to_mend(measured: Parity, settings: ExportConfig, found: Sensitivity | None) -> str:
+    """What to do about an export that is too far from torch, for the end of the error."""
+    if settings.precision in FLOATS:
+        return ""
+    if found is None:
+        return parity.KEEP_LAYERS
+    # the page that would show the sweep goes with the bundle that is refused
+    limit_mm = settings.allowed.position_mm * min(1.0, found.together.position_mm / measured.worst("mm"))
+    keep = [*settings.keep, *found.suggest_keep(limit_mm)]
+    return f"the sweep suggests `keep: [{', '.join(keep)}]` in the export config"
 
 
 @torch.no_grad()
