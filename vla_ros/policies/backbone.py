@@ -102,9 +102,13 @@ class Backbone(nn.Module, ABC):
 
     def run(self, pixel_values: Tensor, embeds: Tensor) -> Tensor:
         """`hidden_states` of a sequence of embeddings [batch, tokens, hidden_size]; the image goes to its place."""
+        return self._run(pixel_values, embeds)[0]
+
+    def _run(self, pixel_values: Tensor, embeds: Tensor) -> tuple[Tensor, Tensor]:
+        """What `run` returns, and the image tokens that it placed."""
         assert not self._keeps_prefix, "layers that keep the prefix would read it twice"
         image_embeds, added = self.encode_image(pixel_values)
-        return self.decode(place_image(embeds, image_embeds, self.layout.image_start), added)
+        return self.decode(place_image(embeds, image_embeds, self.layout.image_start), added), image_embeds
 
     @torch.no_grad()
     def keep_prefix(self, embeds: Tensor) -> None:
@@ -226,6 +230,5 @@ class Backbone(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """What `forward` returns, and the image tokens that the decoder reads, [batch, image_tokens, hidden_size]."""
         embeds = place_queries(self.word_embeddings(input_ids), query_index, self.embed_queries(queries))
-        image_embeds, added = self.encode_image(pixel_values)
-        hidden = self.decode(place_image(embeds, image_embeds, self.layout.image_start), added)
+        hidden, image_embeds = self._run(pixel_values, embeds)
         return select_queries(hidden, query_index, len(queries)), image_embeds
