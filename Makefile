@@ -70,12 +70,15 @@ mutants: .venv/dev/.mutants  ## opt-in, a quarter of an hour: gate and scheduler
 	.venv/dev/bin/pip install --requirement requirements/mutants.txt --constraint requirements/constraints.txt
 	@touch $@
 
-policy: $(LIBERO) $(DEV)  ## opt-in, three and a half hours on two cores: the ten-task policy from nothing, demonstrations, training, export
+policy: $(LIBERO) $(DEV)  ## opt-in, four and a half hours on two cores: the ten-task policy from nothing, demonstrations, training, export
 	.venv/libero/bin/vla-ros demos config/sim/libero_object_ten_demos.yaml
 	.venv/dev/bin/vla-ros train config/train/libero_object_ten_start.yaml
 	.venv/dev/bin/vla-ros export runs/libero_object_ten_start --output runs/libero-object-ten-start
 	.venv/libero/bin/vla-ros demos config/sim/libero_object_ten_beginnings.yaml
 	.venv/libero/bin/vla-ros demos config/sim/libero_object_ten_takeover.yaml
+	.venv/dev/bin/vla-ros train config/train/libero_object_ten_listen.yaml
+	.venv/dev/bin/vla-ros export runs/libero_object_ten_listen --output runs/libero-object-ten-listen
+	.venv/libero/bin/vla-ros demos config/sim/libero_object_ten_flat.yaml
 	.venv/dev/bin/vla-ros train config/train/libero_object_ten.yaml
 	.venv/dev/bin/vla-ros export runs/libero_object_ten --output runs/libero-object-ten
 

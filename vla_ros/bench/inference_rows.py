@@ -5,9 +5,11 @@ from typing import get_args
 
 from vla_ros.bundle import GraphInfo, Precision
 from vla_ros.engines.engine import CPU, ENGINES
+from vla_ros.engines.openvino_engine import refusal
 from vla_ros.errors import ConfigError
 
 EAGER, COMPILE = "torch_eager", "torch_compile"
+OPENVINO = "openvino_cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ EAGER_ROW = Row(EAGER, "fp32")
 COMPILE_ROW = Row(COMPILE, "bf16")
 BASELINES = (EAGER_ROW, COMPILE_ROW)
 """What a user without this package would run: `VLAPolicy` on the whole prompt, as it is and compiled."""
-DEFAULT_ROWS = (Row("onnx_cpu", "int8"), Row("openvino_cpu", "int8"), Row("openvino_cpu", "bf16"))
+DEFAULT_ROWS = (Row("onnx_cpu", "int8"), Row(OPENVINO, "int8"), Row(OPENVINO, "bf16"))
 
 
 def parse_rows(text: str) -> tuple[Row, ...]:
@@ -67,9 +69,17 @@ def parse_engines(text: str) -> tuple[str, ...]:
     return names
 
 
+def as_far_as_computed_here(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Without those that OpenVINO refuses on this CPU, and without torch's bf16 where it is emulated, a hundred times
+    slower. Raises EngineError without a working OpenVINO."""
+    return tuple(row for row in rows if row.engine == "onnx_cpu" or refusal(row.precision) is None)
+
+
 def default_engines(graph: GraphInfo) -> tuple[str, ...]:
     """Both engines for CPUs, where both know the bundle's numbers: ONNX Runtime's has no 16-bit kernels."""
-    return ("onnx_cpu", "openvino_cpu") if graph.compute == "fp32" else ("openvino_cpu",)
+    if graph.compute != "fp32":
+        return (OPENVINO,)
+    return ("onnx_cpu", OPENVINO) if refusal(graph.precision) is None else ("onnx_cpu",)
 
 
 def _parse(text: str) -> Row:

@@ -144,7 +144,7 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows",
         metavar="ENGINE:PRECISION,...",
-        help="rows beside torch's (onnx_cpu:int8,openvino_cpu:int8,openvino_cpu:bf16)",
+        help="rows beside torch's (onnx_cpu:int8,openvino_cpu:int8,openvino_cpu:bf16, of what this CPU computes)",
     )
     parser.add_argument("--engines", metavar="ENGINE,...", help="with --bundle: these instead of both CPU engines")
     parser.add_argument("--no-torch", action="store_true", help="leave torch's rows out, which need the most memory")
@@ -291,15 +291,15 @@ def _run_inference(args: argparse.Namespace) -> int:
 def _measure_random(args: argparse.Namespace) -> "InferenceBenchmark":
     from vla_ros.bench import inference_export, inference_memory
     from vla_ros.bench.inference import RandomPolicy, choose_cores, measure_random
-    from vla_ros.bench.inference_rows import BASELINES, DEFAULT_ROWS, parse_rows
+    from vla_ros.bench.inference_rows import BASELINES, DEFAULT_ROWS, as_far_as_computed_here, parse_rows
     from vla_ros.engines import memory
     from vla_ros.export.random_policy import fingerprint
     from vla_ros.train.config import PolicyConfig
 
     if args.engines is not None:
         raise ConfigError("--engines: expected --rows beside a policy config, got --engines; it is for --bundle")
-    rows = DEFAULT_ROWS if args.rows is None else parse_rows(args.rows)
-    rows = rows if args.no_torch else (*BASELINES, *rows)
+    rows = as_far_as_computed_here(DEFAULT_ROWS) if args.rows is None else parse_rows(args.rows)
+    rows = rows if args.no_torch else (*as_far_as_computed_here(BASELINES), *rows)
     choose_cores(args.threads)
     config = yaml_config.load(args.config, PolicyConfig)
     work = args.work or inference_export.default_folder(fingerprint(config, args.seed))

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.bundle import Bundle, GraphInfo
+from vla_ros.engines.cpu import cpu_flags
 from vla_ros.engines.resident import trim
 from vla_ros.errors import EngineError
 
@@ -47,8 +47,6 @@ ENGINES = {
 CPU = "cpu"
 """Stands for the engine that measured fastest on this kind of CPU; see `fastest_cpu_engine`."""
 
-CPU_INFO = Path("/proc/cpuinfo")
-
 
 def open_engine(name: str, bundle: Bundle, threads: int) -> Engine:
     """Open an engine by name, and run every shape that it will see once.
@@ -78,7 +76,7 @@ def resolve(name: str, graph: GraphInfo) -> str:
         EngineError: no such engine.
     """
     if name == CPU:
-        return fastest_cpu_engine(graph, _cpu_flags())
+        return fastest_cpu_engine(graph, cpu_flags())
     if name not in ENGINES:
         raise EngineError(f"engine: expected one of {', '.join((CPU, *ENGINES))}, got {name!r}")
     return name
@@ -105,12 +103,3 @@ def warm_up(engine: Engine, bundle: Bundle) -> None:
     pixels = np.zeros((1, image.patches_per_side**2, features), np.float32)
     for tokens in bundle.manifest.graph.buckets:
         engine.infer(pixels, np.zeros((1, tokens, width), np.float32), tokens - bundle.contract.action_queries)
-
-
-def _cpu_flags() -> frozenset[str]:
-    try:
-        lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
-    except OSError:  # no Linux
-        return frozenset()
-    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return frozenset(flags.split())

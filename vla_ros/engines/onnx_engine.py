@@ -73,6 +73,8 @@ class _OnnxEngine:
         options.log_severity_level = 3
         # a spinning pool would take the cores from the simulator or the camera driver beside it
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # x86 before VNNI would sum int8 products in 16 bits, and saturate (`cpu.saturates_int8`); others ignore this
+        options.add_session_config_entry("session.x64quantprecision", "1")
         if affinities := pool_affinities(threads):
             options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
         return options

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.bundle import GRAPH, WEIGHTS, Bundle
+from vla_ros.bundle import GRAPH, WEIGHTS, Bundle, Precision
+from vla_ros.engines.cpu import cpu_flags, saturates_int8
 from vla_ros.engines.graph_file import read_graph
 from vla_ros.engines.memory import check_memory
 from vla_ros.engines.resident import drop_pages
@@ -23,8 +24,10 @@ class OpenVINOEngine:
     """A compiled model with a fixed number of threads, and one request whose buffers stay."""
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
-        """Raises EngineError if OpenVINO is not installed, or refuses the graph."""
+        """Raises EngineError if OpenVINO is not installed, refuses the graph, or would compute something else."""
         core = openvino_core()
+        if why := refusal(bundle.manifest.graph.precision):
+            raise EngineError(f"{bundle.path / GRAPH}: precision: {why}")
         read_graph(bundle)
         check_memory(bundle, "openvino_cpu", COPIES[bundle.manifest.graph.compute])
         self._name = str(bundle.path / GRAPH)
@@ -84,3 +87,18 @@ def openvino_core() -> Any:
         return openvino.Core()
     except RuntimeError as error:
         raise EngineError(f"engine: expected an OpenVINO that starts, got: {' '.join(str(error).split())}") from error
+
+
+def refusal(precision: Precision) -> str | None:
+    """Why OpenVINO would not compute a precision as it is asked to on this CPU; None if it would.
+
+    Raises:
+        EngineError: no working OpenVINO.
+    """
+    if precision == "bf16" and "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return (
+            "expected a CPU that computes bf16 (AVX-512 BF16, AMX), got another; export with --precision int8 or fp32"
+        )
+    if precision == "int8" and saturates_int8(cpu_flags()):
+        return "expected a CPU that sums int8 products in 32 bits (VNNI, AMX), got another; the engine onnx_cpu runs it"
+    return None

@@ -59,7 +59,10 @@ MAX_FINGER_DEPTH_M = 0.032  # and at most this, or the palm touches the top
 FLOOR_CLEARANCE_M = 0.012  # the finger tips reach this far below the pads
 REACHED_M = 0.012
 STILL_REACHED_M = 0.022  # once the fingers have started to close
+REACHED_HEIGHTS = 0.35  # of its height at most, up and down: a flat thing is held by its whole height or not at all
+STILL_REACHED_HEIGHTS = 0.7
 CLOSING_OPENING = 0.95
+OPEN_TO_COME_DOWN = (0.6, 0.9)  # fingers that are narrower stay above the object, on which they would only press
 
 LIFT_FREE_M = 0.04  # straight up first,
 LIFT_TURN_M = 0.12  # then more and more sideways
@@ -68,7 +71,8 @@ GOAL_RIM_M = 0.04  # the way into the container is a funnel, too
 GOAL_FLOOR_M = 0.01
 RELEASE_DEPTH_M = 0.015  # below the rim
 RETREAT_M = 0.05
-EMPTY_SHARE = 0.2
+EMPTY_SHARE = 0.2  # a bottle is narrow where the fingers hold it,
+EMPTY_SHARE_FLAT = 0.6  # a box is not
 MAX_GRASP_WIDTH_M = 0.075
 POINTING_DOWN_XYZW = np.array([1.0, 0.0, 0.0, 0.0])
 POINTING_DOWN_TURNED_XYZW = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
@@ -86,18 +90,27 @@ def act(state: PrivilegedState) -> ExpertAction:
 def _pick(state: PrivilegedState) -> ExpertAction:
     grasp = grasp_position(state)
     error = state.effector_position - grasp
-    is_closing = state.gripper_opening < CLOSING_OPENING
-    reached = STILL_REACHED_M if is_closing else REACHED_M
     sideways = float(np.linalg.norm(error[:2]))
-    # fingers that have met with nothing inside the object's outline would close for ever
-    is_empty = state.gripper_opening < EMPTY_SHARE * _grasp_width(state) / FINGER_GAP_OPEN_M
-    if sideways < reached and abs(error[2]) < reached and not is_empty:
+    if _is_around(state, sideways, float(abs(error[2]))):
         return _move(state, "close", grasp, GRIPPER_CLOSED)
     top = state.target_centre[2] + state.target_half_extents[2] - grasp[2]
-    height = (top + TIP_CLEARANCE_M) * _ramp(sideways, FUNNEL_FLOOR_M, FUNNEL_NECK_M)
+    still_narrow = 1.0 - _ramp(state.gripper_opening, *OPEN_TO_COME_DOWN)
+    height = (top + TIP_CLEARANCE_M) * max(_ramp(sideways, FUNNEL_FLOOR_M, FUNNEL_NECK_M), still_narrow)
     height += (HOVER_ABOVE_TOP_M - TIP_CLEARANCE_M) * _ramp(sideways, FUNNEL_NECK_M, FUNNEL_RIM_M)
     phase = "descend" if sideways < FUNNEL_RIM_M else "approach"
     return _move(state, phase, _above(grasp, height), GRIPPER_OPEN)
+
+
+def _is_around(state: PrivilegedState, sideways: float, up: float) -> bool:
+    """Whether the object is between the fingers, so that they close, and not yet empty, so that they go on."""
+    is_closing = state.gripper_opening < CLOSING_OPENING
+    reached = STILL_REACHED_M if is_closing else REACHED_M
+    height = 2 * float(state.target_half_extents[2])
+    reached_up = min(reached, (STILL_REACHED_HEIGHTS if is_closing else REACHED_HEIGHTS) * height)
+    # fingers that have met with nothing inside the object's outline would close for ever
+    share = EMPTY_SHARE_FLAT if height < _grasp_width(state) else EMPTY_SHARE
+    is_empty = state.gripper_opening < share * _grasp_width(state) / FINGER_GAP_OPEN_M
+    return sideways < reached and up < reached_up and not is_empty
 
 
 def _transport(state: PrivilegedState) -> ExpertAction:
