@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 ARGUMENTS = {
     "policy": (
-        f"{SHARE}/config/node/libero_object_tiny.yaml",
+        f"{SHARE}/config/node/libero_object_ten.yaml",
         "parameter file of policy_node; names the policy bundle",
     ),
     "robot": (

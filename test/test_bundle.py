@@ -43,7 +43,7 @@ def test_one_flipped_bit_anywhere_is_refused(bundle: Path, name: str) -> None:
 
 
 def test_every_flipped_bit_of_the_manifest_is_refused(tmp_path: Path) -> None:
-    shipped = json.loads((ROOT / "models/libero-object-tiny" / MANIFEST).read_text())
+    shipped = json.loads((ROOT / "models/libero-object-ten" / MANIFEST).read_text())
     whole = manifest_bytes({**shipped, "tool_versions": {"torch": "2.13.0", "name": "größer"}})
     manifest_path = tmp_path / MANIFEST
     parse_manifest(manifest_path, whole)

@@ -20,7 +20,7 @@ def test_a_node_that_cannot_be_secured_does_not_start(node: str, tmp_path: Path)
         "ROS_SECURITY_STRATEGY": "Enforce",
         "ROS_SECURITY_KEYSTORE": str(tmp_path),
     }
-    parameters = ROOT / "config" / ("node/libero_object_tiny.yaml" if node == "policy_node" else "robot/libero.yaml")
+    parameters = ROOT / "config" / ("node/libero_object_ten.yaml" if node == "policy_node" else "robot/libero.yaml")
     arguments = ["--ros-args", "--enclave", "/vla_ros", "--params-file", str(parameters)]
     ended = subprocess.run(
         [sys.executable, "-m", f"vla_ros.node.{node}", *arguments],

@@ -22,7 +22,7 @@ COUNT = 10_000
 SCHEMAS: list[tuple[str, type, Path]] = [
     ("command_gate", GateParameters, ROOT / "config/robot/libero.yaml"),
     ("command_gate", GateParameters, ROOT / "config/robot/real_time_example.yaml"),
-    ("policy_node", PolicyParameters, ROOT / "config/node/libero_object_tiny.yaml"),
+    ("policy_node", PolicyParameters, ROOT / "config/node/libero_object_ten.yaml"),
 ]
 
 

@@ -37,9 +37,9 @@ def generate_test_description() -> LaunchDescription:
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(ROOT / "launch/policy.launch.py")),
         launch_arguments={
-            "policy": str(ROOT / "config/node/libero_object_tiny.yaml"),
+            "policy": str(ROOT / "config/node/libero_object_ten.yaml"),
             "robot": str(ROOT / "config/robot/libero.yaml"),
-            "bundle": str(ROOT / "models/libero-object-tiny"),
+            "bundle": str(ROOT / "models/libero-object-ten"),
             "instruction": "/what_to_do",
             "namespace": "arm",
         }.items(),

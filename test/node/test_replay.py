@@ -43,7 +43,7 @@ from vla_ros.sim.simulator import SimTask
 
 HORIZON = GATE["execution_horizon"]
 RATE_HZ = GATE["control_rate_hz"]
-BUNDLE = ROOT / "models/libero-object-tiny"
+BUNDLE = ROOT / "models/libero-object-ten"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

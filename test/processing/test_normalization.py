@@ -11,7 +11,7 @@ from vla_ros.errors import BundleError, ContractError
 from vla_ros.processing.normalization import ActionNormalizer, Statistics
 from vla_ros.recipe import RecipeName
 
-BUNDLE = Path(__file__).resolve().parents[2] / "models/libero-object-tiny"
+BUNDLE = Path(__file__).resolve().parents[2] / "models/libero-object-ten"
 
 
 @pytest.fixture

@@ -37,6 +37,6 @@ def test_both_templates_of_qwen_share_one_tokenizer() -> None:
 
 
 def test_the_tokenizer_of_the_shipped_policy_is_reproduced_bit_by_bit() -> None:
-    shipped = Path(__file__).parents[2] / "models" / "libero-object-tiny" / "tokenizer.json"
+    shipped = Path(__file__).parents[2] / "models" / "libero-object-ten" / "tokenizer.json"
     retrained = train_tokenizer(["pick up the alphabet soup and place it in the basket"], 512, "qwen_long")
     assert retrained.to_str() == Tokenizer.from_file(str(shipped)).to_str()

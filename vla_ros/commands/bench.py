@@ -67,7 +67,7 @@ medians of the rounds' ratios.
 example:
   vla-ros bench inference config/policy/qwen3_vl_2b.yaml --json inference.json --plot inference.png
   vla-ros bench inference config/policy/paligemma_3b_224.yaml --rows onnx_cpu:int8,openvino_cpu:bf16 --rounds 50
-  vla-ros bench inference --bundle models/libero-object-tiny --engines onnx_cpu,openvino_cpu
+  vla-ros bench inference --bundle models/libero-object-ten --engines onnx_cpu,openvino_cpu
 """
 REACTION = """From the stamp of a camera image to the first command derived from it, stage by stage.
 
@@ -98,7 +98,7 @@ reports what there is.
 example:
   vla-ros bench reaction --frames 900
   vla-ros bench reaction --sizes 640x480,1280x720 --loads idle,neighbour,policy --json reaction.json --plot reaction.png
-  vla-ros bench reaction --policy models/libero-object-tiny --threads 2
+  vla-ros bench reaction --policy models/libero-object-ten --threads 2
 """
 
 

@@ -7,7 +7,7 @@ last the engine answers the golden observation, which torch answered when the bu
 tolerance. Exit code 0 if all holds, 1 with one line for the first problem otherwise.
 
 example:
-  vla-ros check models/libero-object-tiny
+  vla-ros check models/libero-object-ten
   vla-ros check models/my-policy-int8 --engine openvino_cpu
 """
 

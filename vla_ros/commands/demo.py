@@ -1,12 +1,12 @@
 """A small policy moves a simulated arm, through the real thing: LIBERO in closed loop over ROS 2.
 
-Runs five episodes of config/sim/libero_object.yaml with the policy bundle that comes with the project, and shows a
-table, the reaction latency, and where to find the videos and the HTML report. No GPU, no robot, no network.
+Runs the five episodes of config/sim/libero_object_demo.yaml with the policy bundle that comes with the project, and
+shows a table, the reaction latency, and where to find the videos and the HTML report. No GPU, no robot, no network.
 
 What is real: the LIBERO benchmark with its own scenes, initial states and success test; ROS 2 topics between three
 processes; the policy, which sees one camera image and the instruction and nothing else. What is not: the policy is
-tiny and was trained on this task alone, and the simulated world waits for it (lockstep). `vla-ros eval --help` has
-the details.
+tiny and was trained on this scene's ten tasks alone, and the simulated world waits for it (lockstep). `vla-ros eval
+--help` has the details.
 """
 
 import argparse
@@ -18,9 +18,7 @@ from vla_ros.sim.episode import SimConfig
 
 HELP = "see a policy move a simulated arm over ROS 2, with videos and a report"
 
-CONFIG = Path("config/sim/libero_object.yaml")
-VIDEO_EVERY_N_STEPS = 2
-"""For a smooth film; an evaluation renders only what the policy sees."""
+CONFIG = Path("config/sim/libero_object_demo.yaml")
 
 INTRODUCTION = """\
 {suite} in {simulator}, {episodes} episodes, over ROS 2 topics between three processes:
@@ -45,9 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from vla_ros.evaluation.runner import evaluate, local
 
     config = yaml_config.load(CONFIG, SimConfig)
-    config = yaml_config.override(
-        config, "command line", episodes_per_task=args.episodes, video_every_n_steps=VIDEO_EVERY_N_STEPS
-    )
+    config = yaml_config.override(config, "command line", episodes_per_task=args.episodes)
     evaluation_command.check_writable(args.json)
     evaluation_command.warn_of_shortage()
     output = args.output or evaluation_command.new_output(Path("demo"))

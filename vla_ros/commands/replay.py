@@ -10,7 +10,7 @@ With --compare the policy is meant to be another one, e.g. a quantised or a newl
 differences is the result. --output records the replay as a run of its own.
 
 examples:
-  vla-ros replay runs/monday --policy config/node/libero_object_tiny.yaml
+  vla-ros replay runs/monday --policy config/node/libero_object_ten.yaml
   vla-ros replay runs/monday --policy models/my-policy-int8 --compare --plot difference.png
 
 Exit code: 0 if all chunks are identical, or with --compare; 1 if any is not; 2 if something is wrong with the recording
