@@ -1,5 +1,7 @@
 """The scripted expert in single states; it needs no simulator to say what it would do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from vla_ros.action import GRIPPER_CLOSED, GRIPPER_OPEN
 from vla_ros.sim import expert
 from vla_ros.sim.privileged import PrivilegedState
 
-BOX, BOTTLE = np.array([0.04, 0.02, 0.009]), np.array([0.022, 0.022, 0.07])
+BOX, BOTTLE, BOWL = np.array([0.04, 0.02, 0.009]), np.array([0.022, 0.022, 0.07]), np.array([0.053, 0.053, 0.03])
 
 
 def above(half_extents: np.ndarray, height_m: float, opening: float) -> PrivilegedState:
@@ -19,6 +21,7 @@ def above(half_extents: np.ndarray, height_m: float, opening: float) -> Privileg
         target_position=np.array([0.0, 0.0, half_extents[2]]),
         target_centre=np.array([0.0, 0.0, half_extents[2]]),
         target_half_extents=half_extents,
+        target_room=np.full(3, 0.06),
         goal_position=np.array([0.0, 0.3, 0.05]),
         goal_half_extents=np.array([0.07, 0.07, 0.05]),
         is_grasped=False,
@@ -56,3 +59,20 @@ def test_fingers_around_a_box_go_on_closing_down_to_its_width() -> None:
 
 def test_a_bottle_may_be_narrower_where_the_fingers_are_than_its_outline() -> None:
     assert expert.act(above(BOTTLE, 0.002, opening=0.25)).phase == "close"
+
+
+def test_a_bowl_is_taken_by_its_wall_towards_the_arms_foot_or_where_there_is_room() -> None:
+    bowl = above(BOWL, 0.0, opening=1.0)
+    np.testing.assert_allclose(expert.grasp_position(bowl)[:2], [-0.045, 0.0])
+    blocked = replace(bowl, target_room=np.array([0.01, 0.05, 0.02]))
+    np.testing.assert_allclose(expert.grasp_position(blocked)[:2], [0.0, 0.045])
+
+
+def test_a_bowl_low_above_its_plate_still_comes_to_the_middle() -> None:
+    """Where the way up frees the way sideways, a low goal is a place to hover for ever."""
+    bowl, plate = above(BOWL, 0.0, opening=0.1), np.array([0.013, 0.0, -0.018])
+    action = expert.act(
+        replace(bowl, is_grasped=True, goal_position=plate, goal_half_extents=np.array([0.07, 0.07, 0.009]))
+    )
+    assert action.phase == "lower"
+    assert action.delta[0] > 0.01

@@ -64,18 +64,42 @@ STILL_REACHED_HEIGHTS = 0.7
 CLOSING_OPENING = 0.95
 OPEN_TO_COME_DOWN = (0.6, 0.9)  # fingers that are narrower stay above the object, on which they would only press
 
-LIFT_FREE_M = 0.04  # straight up first,
-LIFT_TURN_M = 0.12  # then more and more sideways
+LIFT_TURN_M = 0.12  # more and more sideways up to this height,
+LIFT_STRAIGHT = 1 / 3  # and straight up for this share of it
 RIM_CLEARANCE_M = 0.035
-GOAL_RIM_M = 0.04  # the way into the container is a funnel, too
-GOAL_FLOOR_M = 0.01
-RELEASE_DEPTH_M = 0.015  # below the rim
+FALLING_M = 0.1  # above a plate
+PLATE_HEIGHT_M = 0.03  # a goal that is lower has no walls that would guide what is let go
 RETREAT_M = 0.05
 EMPTY_SHARE = 0.2  # a bottle is narrow where the fingers hold it,
 EMPTY_SHARE_FLAT = 0.6  # a box is not
 MAX_GRASP_WIDTH_M = 0.075
+WALL_INSET_M = 0.008  # of a bowl's wall, where the pads hold it, from the edge of its outline
+EMPTY_OPENING_WALL = 0.045  # the fingers never quite close
+WALL_DEPTH_M = 0.012
+WALL_ROOM_M = 0.03
+MAX_LEVEL_HALF_HEIGHT_M = 0.042  # of a bowl's bounding box
 POINTING_DOWN_XYZW = np.array([1.0, 0.0, 0.0, 0.0])
 POINTING_DOWN_TURNED_XYZW = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
+HANDS = (POINTING_DOWN_XYZW, POINTING_DOWN_TURNED_XYZW)
+
+
+@dataclass(frozen=True, slots=True)
+class _Funnel:
+    """The way into the goal: the farther to the side, the higher.
+
+    Attributes:
+        rim_m: to the side of the goal's middle; from there on inwards the object is lowered.
+        floor_m: to the side; within, it is lowered all the way.
+        release_depth_m: below the goal's rim, where the hand lets go.
+    """
+
+    rim_m: float
+    floor_m: float
+    release_depth_m: float
+
+
+CONTAINER = _Funnel(rim_m=0.04, floor_m=0.01, release_depth_m=0.015)
+PLATE = _Funnel(rim_m=0.02, floor_m=0.01, release_depth_m=0.003)
 
 
 def act(state: PrivilegedState) -> ExpertAction:
@@ -107,10 +131,19 @@ def _is_around(state: PrivilegedState, sideways: float, up: float) -> bool:
     reached = STILL_REACHED_M if is_closing else REACHED_M
     height = 2 * float(state.target_half_extents[2])
     reached_up = min(reached, (STILL_REACHED_HEIGHTS if is_closing else REACHED_HEIGHTS) * height)
+    if _is_wide(state):
+        reached_up = WALL_DEPTH_M
     # fingers that have met with nothing inside the object's outline would close for ever
-    share = EMPTY_SHARE_FLAT if height < _grasp_width(state) else EMPTY_SHARE
-    is_empty = state.gripper_opening < share * _grasp_width(state) / FINGER_GAP_OPEN_M
-    return sideways < reached and up < reached_up and not is_empty
+    return sideways < reached and up < reached_up and state.gripper_opening > _empty_opening(state)
+
+
+def _empty_opening(state: PrivilegedState) -> float:
+    """Fingers that have come so close to each other, and hold nothing, have missed it."""
+    if _is_wide(state):
+        return EMPTY_OPENING_WALL
+    width = float(2 * state.target_half_extents[0 if _is_turned(state) else 1])
+    share = EMPTY_SHARE_FLAT if 2 * state.target_half_extents[2] < width else EMPTY_SHARE
+    return share * width / FINGER_GAP_OPEN_M
 
 
 def _transport(state: PrivilegedState) -> ExpertAction:
@@ -119,46 +152,76 @@ def _transport(state: PrivilegedState) -> ExpertAction:
     bottom = state.target_centre[2] - state.target_half_extents[2]
     to_goal = state.goal_position[:2] - state.target_centre[:2]
     sideways = float(np.linalg.norm(to_goal))
-    if sideways < GOAL_RIM_M and bottom < rim - RELEASE_DEPTH_M:
+    way = _funnel(state)
+    if sideways < way.rim_m and bottom < rim - way.release_depth_m:
         return _move(state, "release", state.effector_position, GRIPPER_OPEN)
     height = bottom - (state.goal_position[2] - state.goal_half_extents[2])
-    freedom = _ramp(height, LIFT_FREE_M, LIFT_TURN_M)
+    # above a low goal it is carried so low that it would never be free to move sideways
+    free_m = min(LIFT_TURN_M, 0.9 * (2 * state.goal_half_extents[2] + RIM_CLEARANCE_M))
+    freedom = 1.0 if sideways < CONTAINER.rim_m else _ramp(height, LIFT_STRAIGHT * free_m, free_m)
     # aimed below the depth at which it lets go, so as not to slow down just above it
-    over_rim = -2 * RELEASE_DEPTH_M + (RIM_CLEARANCE_M + 2 * RELEASE_DEPTH_M) * _ramp(
-        sideways, GOAL_FLOOR_M, GOAL_RIM_M
-    )
+    lowest = -2 * way.release_depth_m
+    over_rim = lowest + (RIM_CLEARANCE_M - lowest) * _ramp(sideways, way.floor_m, way.rim_m)
     wanted = np.array([*state.target_centre[:2] + freedom * to_goal, rim + over_rim + state.target_half_extents[2]])
-    phase = "lower" if sideways < GOAL_RIM_M else "carry" if freedom > 0 else "lift"
+    phase = "lower" if sideways < way.rim_m else "carry" if freedom > 0 else "lift"
     return _move(state, phase, wanted - held, GRIPPER_CLOSED)
 
 
 def grasp_position(state: PrivilegedState) -> Array:
-    """Where the pads close, [3]: in the middle of the object, near its top, but not with the tips in the floor."""
+    """Where the pads close, [3]: in the middle of the object, or on the wall of one that is too wide for the hand; near
+    its top, but not with the tips in the floor."""
     top = state.target_centre[2] + state.target_half_extents[2]
     floor = state.target_centre[2] - state.target_half_extents[2]
-    depth = min(GRASP_DEPTH * (top - floor), MAX_FINGER_DEPTH_M)
-    return np.array([*state.target_centre[:2], max(top - depth, floor + FLOOR_CLEARANCE_M)])
+    depth = WALL_DEPTH_M if _is_wide(state) else min(GRASP_DEPTH * (top - floor), MAX_FINGER_DEPTH_M)
+    position = np.array([*state.target_centre[:2], max(top - depth, floor + FLOOR_CLEARANCE_M)])
+    if _is_wide(state):
+        axis, sign = _wall(state)
+        position[axis] += sign * (state.target_half_extents[axis] - WALL_INSET_M)
+    return position
+
+
+def _wall(state: PrivilegedState) -> tuple[int, float]:
+    """Axis and sign of the side on which one finger goes down outside: towards the arm's foot, for the arm is stretched
+    to its end where bowls are put down; where there is no room, or the bowl is tilted, along y where there is more."""
+    left, right, near = state.target_room
+    if near > WALL_ROOM_M and state.target_half_extents[2] < MAX_LEVEL_HALF_HEIGHT_M:
+        return 0, -1.0
+    return 1, 1.0 if right > left else -1.0
 
 
 def _is_delivered(state: PrivilegedState) -> bool:
     """Whether the object is in the goal region, or falling into it."""
     offset = state.target_centre - state.goal_position
+    if _funnel(state) is PLATE:
+        return bool(
+            np.linalg.norm(offset[:2]) < 1.5 * PLATE.rim_m and -state.goal_half_extents[2] < offset[2] < FALLING_M
+        )
     return bool((np.abs(offset[:2]) < state.goal_half_extents[:2]).all() and offset[2] > -state.goal_half_extents[2])
 
 
+def _funnel(state: PrivilegedState) -> _Funnel:
+    return PLATE if 2 * state.goal_half_extents[2] < PLATE_HEIGHT_M else CONTAINER
+
+
 def _is_turned(state: PrivilegedState) -> bool:
-    """Whether the object fits between the fingers only along x; they usually close along y."""
+    """Whether the fingers close along x; they usually close along y."""
+    if _is_wide(state):
+        return _wall(state)[0] == 0
     x, y = 2 * state.target_half_extents[:2]
     return bool(y > MAX_GRASP_WIDTH_M > x)
 
 
-def _grasp_width(state: PrivilegedState) -> float:
-    return float(2 * state.target_half_extents[0 if _is_turned(state) else 1])
+def _is_wide(state: PrivilegedState) -> bool:
+    """Whether the object fits between the fingers in no direction; then one finger goes inside."""
+    return bool(2 * state.target_half_extents[:2].min() > MAX_GRASP_WIDTH_M)
 
 
 def _hand_target(state: PrivilegedState) -> Array:
-    """Straight down, turned by 90 degrees where that is needed."""
-    return POINTING_DOWN_TURNED_XYZW if _is_turned(state) else POINTING_DOWN_XYZW
+    """Straight down, turned by 90 degrees where that is needed, and as it is with something in it."""
+    if state.is_grasped:
+        turns = [np.linalg.norm(rotation_vector_between(hand, state.effector_quaternion_xyzw)) for hand in HANDS]
+        return HANDS[int(np.argmin(turns))]
+    return HANDS[_is_turned(state)]
 
 
 def _move(state: PrivilegedState, phase: str, position: Array, gripper: float) -> ExpertAction:

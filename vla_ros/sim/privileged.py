@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from vla_ros.data.libero_units import FINGER_GAP_OPEN_M
 
+ROOM_M = 0.06
+HAND_HALF_WIDTH_M = 0.02
+
 Array = NDArray[np.float64]
 
 
@@ -22,6 +25,7 @@ class PrivilegedState:
         target_position: [3], origin of the object to be moved.
         target_centre: [3], centre of its bounding box.
         target_half_extents: [3], half the sides of its bounding box along the world's axes.
+        target_room: [3], how far the next thing is from its bounding box along -y, +y and -x, at most ROOM_M.
         goal_position: [3], centre of the region it goes to.
         goal_half_extents: [3], half the sides of that region.
         is_grasped: both fingers touch the target.
@@ -33,6 +37,7 @@ class PrivilegedState:
     target_position: Array
     target_centre: Array
     target_half_extents: Array
+    target_room: Array
     goal_position: Array
     goal_half_extents: Array
     is_grasped: bool
@@ -51,6 +56,7 @@ def read_privileged(env: Any, target: str, region: str) -> PrivilegedState:
         target_position=np.array(env.sim.data.body_xpos[env.obj_body_id[target]]),
         target_centre=centre,
         target_half_extents=half,
+        target_room=_room(env, target, centre, half),
         goal_position=goal_position,
         goal_half_extents=goal_half,
         is_grasped=_is_grasped(env, target),
@@ -87,10 +93,27 @@ def _is_grasped(env: Any, name: str) -> bool:
     return bool(env._check_grasp([geoms["left_finger"], geoms["right_finger"]], env.objects_dict[name]))
 
 
+def _room(env: Any, target: str, centre: Array, half: Array) -> Array:
+    """See `PrivilegedState.target_room`: beside the target's middle, where a finger would go, and not below it."""
+    room = np.full(3, ROOM_M)
+    for name in {*env.objects_dict, *env.fixtures_dict} - {target}:
+        other, extents = bounding_box(env, name)
+        offset, gap = other - centre, np.abs(other - centre) - extents - half
+        if offset[2] + extents[2] <= 0:
+            continue
+        if abs(offset[0]) < extents[0] + HAND_HALF_WIDTH_M:
+            side = int(offset[1] > 0)
+            room[side] = min(room[side], gap[1])
+        if abs(offset[1]) < extents[1] + HAND_HALF_WIDTH_M and offset[0] < 0:
+            room[2] = min(room[2], gap[0])
+    return room
+
+
 def bounding_box(env: Any, name: str) -> tuple[Array, Array]:
-    """Centre and half extents, along the world's axes, of the object's collision geometry."""
+    """Centre and half extents, along the world's axes, of the collision geometry of an object or a fixture."""
     model, data = env.sim.model, env.sim.data
-    ids = [model.geom_name2id(geom) for geom in env.objects_dict[name].contact_geoms]
+    thing = env.objects_dict.get(name) or env.fixtures_dict[name]
+    ids = [model.geom_name2id(geom) for geom in thing.contact_geoms]
     half = np.stack([np.abs(data.geom_xmat[i].reshape(3, 3)) @ model.geom_size[i] for i in ids])
     low = (data.geom_xpos[ids] - half).min(axis=0)
     high = (data.geom_xpos[ids] + half).max(axis=0)
