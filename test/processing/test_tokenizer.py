@@ -9,6 +9,19 @@ from vla_ros.contract import TemplateName
 from vla_ros.processing.template import TEMPLATES
 from vla_ros.processing.tokenizer import train_tokenizer
 
+GROCERIES = (
+    "alphabet soup",
+    "bbq sauce",
+    "butter",
+    "chocolate pudding",
+    "cream cheese",
+    "ketchup",
+    "milk",
+    "orange juice",
+    "salad dressing",
+    "tomato sauce",
+)
+"""LIBERO-Object's, in the order of the demonstrations' files."""
 INSTRUCTIONS = ["pick up the alphabet soup and place it in the basket", "turn on the stove"]
 
 
@@ -38,5 +51,6 @@ def test_both_templates_of_qwen_share_one_tokenizer() -> None:
 
 def test_the_tokenizer_of_the_shipped_policy_is_reproduced_bit_by_bit() -> None:
     shipped = Path(__file__).parents[2] / "models" / "libero-object-ten" / "tokenizer.json"
-    retrained = train_tokenizer(["pick up the alphabet soup and place it in the basket"], 512, "qwen_long")
+    instructions = [f"pick up the {name} and place it in the basket" for name in GROCERIES]
+    retrained = train_tokenizer(instructions, 512, "qwen_short")
     assert retrained.to_str() == Tokenizer.from_file(str(shipped)).to_str()
