@@ -9,6 +9,7 @@ episode with an image every fourth step (`image_every_steps`), 9 s with all of t
   vla-ros demos config/sim/libero_object_demos.yaml --episodes 4 --output data/try
   vla-ros demos config/sim/libero_object_ten_demos.yaml                      # ten tasks, 64 each: half an hour
   vla-ros demos config/sim/libero_object_ten_beginnings.yaml                 # only their beginnings, 200 each
+  vla-ros demos config/sim/libero_spatial_demos.yaml                         # eight tasks of LIBERO-Spatial
 """
 
 import argparse

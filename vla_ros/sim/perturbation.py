@@ -108,7 +108,9 @@ def place(simulator: LiberoSimulator, task: SimTask, jitter: Jitter, random: np.
         name: jitter.target_m if name == target else jitter.goal_m if name == container else jitter.distractor_m
         for name in simulator.objects()
     }
-    _shift(simulator, task, radius, jitter.clearance_m, random)
+    # what stays may stand on something else that stays
+    moved = {name: most_m for name, most_m in radius.items() if most_m > 0}
+    _shift(simulator, task, moved, jitter.clearance_m, random)
     simulator.shift_joints(random.normal(0.0, jitter.joint_rad, 7))
     simulator.settle()
 
