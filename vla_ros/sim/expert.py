@@ -67,17 +67,19 @@ OPEN_TO_COME_DOWN = (0.6, 0.9)  # fingers that are narrower stay above the objec
 LIFT_TURN_M = 0.12  # more and more sideways up to this height,
 LIFT_STRAIGHT = 1 / 3  # and straight up for this share of it
 RIM_CLEARANCE_M = 0.035
-FALLING_M = 0.1  # above a plate
 PLATE_HEIGHT_M = 0.03  # a goal that is lower has no walls that would guide what is let go
+FALLING_M = 0.1  # let go so high above its plate, a bowl is as good as on it
 RETREAT_M = 0.05
 EMPTY_SHARE = 0.2  # a bottle is narrow where the fingers hold it,
 EMPTY_SHARE_FLAT = 0.6  # a box is not
 MAX_GRASP_WIDTH_M = 0.075
-WALL_INSET_M = 0.008  # of a bowl's wall, where the pads hold it, from the edge of its outline
+
+# What is wider is a bowl: one finger goes inside.
+WALL_INSET_M = 0.008  # of its wall from the edge of its outline, where the pads hold it,
+WALL_DEPTH_M = 0.012  # so far below its top
+WALL_ROOM_M = 0.03  # for the finger outside
 EMPTY_OPENING_WALL = 0.045  # the fingers never quite close
-WALL_DEPTH_M = 0.012
-WALL_ROOM_M = 0.03
-MAX_LEVEL_HALF_HEIGHT_M = 0.042  # of a bowl's bounding box
+MAX_LEVEL_HALF_HEIGHT_M = 0.042  # of its bounding box; a tilted bowl's is higher
 POINTING_DOWN_XYZW = np.array([1.0, 0.0, 0.0, 0.0])
 POINTING_DOWN_TURNED_XYZW = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
 HANDS = (POINTING_DOWN_XYZW, POINTING_DOWN_TURNED_XYZW)
