@@ -81,6 +81,7 @@ policy: $(LIBERO) $(DEV)  ## opt-in, four and a half hours on two cores: the ten
 	.venv/libero/bin/vla-ros demos config/sim/libero_object_ten_flat.yaml
 	.venv/dev/bin/vla-ros train config/train/libero_object_ten.yaml
 	.venv/dev/bin/vla-ros export runs/libero_object_ten --output runs/libero-object-ten
+	.venv/dev/bin/vla-ros export runs/libero_object_ten --config config/export/libero_object_ten_int8.yaml --output runs/libero-object-ten-int8
 
 lint: $(DEV)  ## ruff and mypy
 	.venv/dev/bin/ruff check

@@ -13,6 +13,7 @@ from vla_ros.bundle import Bundle
 from vla_ros.cli import main
 from vla_ros.engines.engine import Engine, open_engine
 from vla_ros.engines.graph_file import read_graph
+from vla_ros.engines.onnx_engine import OnnxCpuEngine
 from vla_ros.engines.openvino_engine import refusal
 from vla_ros.engines.policy_runner import PolicyRunner
 from vla_ros.errors import EngineError
@@ -159,13 +160,17 @@ def test_an_engine_that_cannot_run_a_precision_does_not_open(bundles: dict[str, 
         open_engine("onnx_cpu", Bundle.open(bundles["fp16"]), threads=1)
 
 
+def test_onnx_runtime_is_asked_for_exact_8_bit_products() -> None:
+    """On this CPU it may make no difference: what saturates is x86 before VNNI."""
+    options = OnnxCpuEngine.__new__(OnnxCpuEngine).options(threads=1)
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+
+
 def test_openvino_does_not_open_what_this_cpu_would_compute_otherwise(
     bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vla_ros.engines.openvino_engine.cpu_flags", lambda: frozenset({"sse2", "avx2"}))
-    complaint = (
-        r"policy.onnx: precision: expected a CPU that sums int8 products in 32 bits .*; the engine onnx_cpu runs it"
-    )
+    complaint = r"precision: expected a CPU that sums int8 products in 32 bits .*; onnx_cpu runs compute: fp32"
     with pytest.raises(EngineError, match=complaint):
         open_engine("openvino_cpu", Bundle.open(bundles["int8"]), threads=1)
     monkeypatch.setattr("vla_ros.engines.openvino_engine.cpu_flags", lambda: frozenset({"sse2", "avx_vnni"}))

@@ -300,6 +300,8 @@ def _measure_random(args: argparse.Namespace) -> "InferenceBenchmark":
         raise ConfigError("--engines: expected --rows beside a policy config, got --engines; it is for --bundle")
     rows = as_far_as_computed_here(DEFAULT_ROWS) if args.rows is None else parse_rows(args.rows)
     rows = rows if args.no_torch else (*as_far_as_computed_here(BASELINES), *rows)
+    if args.rows is None and (left_out := {*BASELINES, *DEFAULT_ROWS} - set(rows)) and not args.no_torch:
+        print(f"left out, as this CPU does not compute it: {', '.join(sorted(row.name for row in left_out))}")
     choose_cores(args.threads)
     config = yaml_config.load(args.config, PolicyConfig)
     work = args.work or inference_export.default_folder(fingerprint(config, args.seed))

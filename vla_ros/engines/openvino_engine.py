@@ -100,5 +100,5 @@ def refusal(precision: Precision) -> str | None:
             "expected a CPU that computes bf16 (AVX-512 BF16, AMX), got another; export with --precision int8 or fp32"
         )
     if precision == "int8" and saturates_int8(cpu_flags()):
-        return "expected a CPU that sums int8 products in 32 bits (VNNI, AMX), got another; the engine onnx_cpu runs it"
+        return "expected a CPU that sums int8 products in 32 bits (VNNI, AMX), got another; onnx_cpu runs compute: fp32"
     return None

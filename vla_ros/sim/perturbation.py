@@ -95,21 +95,22 @@ class NoiseSource:
 
 
 def place(simulator: LiberoSimulator, task: SimTask, jitter: Jitter, random: np.random.Generator) -> None:
-    """A random reset with everything moved about, nothing in touch with anything else, and settled.
+    """A random reset with everything moved about, nothing that moved in touch with anything else, and settled.
 
     Raises:
         SimulatorError: no placement without an overlap was found.
     """
     simulator.sample(task, seed=int(random.integers(2**31)))
     target, container = simulator.goal()[0], simulator.goal_object()
-    if jitter.shuffle > 0 and random.random() < jitter.shuffle:
+    is_shuffled = jitter.shuffle > 0 and random.random() < jitter.shuffle
+    if is_shuffled:
         _shuffle(simulator, [name for name in simulator.objects() if name != container], random)
     radius = {
         name: jitter.target_m if name == target else jitter.goal_m if name == container else jitter.distractor_m
         for name in simulator.objects()
     }
     # what stays may stand on something else that stays
-    moved = {name: most_m for name, most_m in radius.items() if most_m > 0}
+    moved = {name: most_m for name, most_m in radius.items() if is_shuffled or most_m > 0}
     _shift(simulator, task, moved, jitter.clearance_m, random)
     simulator.shift_joints(random.normal(0.0, jitter.joint_rad, 7))
     simulator.settle()
