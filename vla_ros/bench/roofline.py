@@ -180,6 +180,8 @@ def _onnxruntime_product(weight: np.ndarray[Any, Any], threads: int) -> Product:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
+    from vla_ros.engines.onnx_engine import EXACT_INT8
+
     shape = list(weight.shape)
     graph = helper.make_graph(
         [helper.make_node("MatMulInteger", ["input", "weight"], ["output"])],
@@ -190,7 +192,7 @@ def _onnxruntime_product(weight: np.ndarray[Any, Any], threads: int) -> Product:
     )
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as the engine: exact products
+    options.add_session_config_entry(*EXACT_INT8)
     session = ort.InferenceSession(_serialize(graph), options, providers=["CPUExecutionProvider"])
     feeds = {"input": weight.view(np.uint8)}
     return lambda: session.run(None, feeds), 1

@@ -298,10 +298,12 @@ def _measure_random(args: argparse.Namespace) -> "InferenceBenchmark":
 
     if args.engines is not None:
         raise ConfigError("--engines: expected --rows beside a policy config, got --engines; it is for --bundle")
-    rows = as_far_as_computed_here(DEFAULT_ROWS) if args.rows is None else parse_rows(args.rows)
-    rows = rows if args.no_torch else (*as_far_as_computed_here(BASELINES), *rows)
-    if args.rows is None and (left_out := {*BASELINES, *DEFAULT_ROWS} - set(rows)) and not args.no_torch:
-        print(f"left out, as this CPU does not compute it: {', '.join(sorted(row.name for row in left_out))}")
+    asked = () if args.rows is None else parse_rows(args.rows)
+    usual = (*(() if args.no_torch else BASELINES), *(() if asked else DEFAULT_ROWS))
+    computed = as_far_as_computed_here(usual)
+    if left_out := [row.name for row in usual if row not in computed]:
+        print(f"left out, as this CPU does not compute it: {', '.join(left_out)}")
+    rows = (*computed, *asked)
     choose_cores(args.threads)
     config = yaml_config.load(args.config, PolicyConfig)
     work = args.work or inference_export.default_folder(fingerprint(config, args.seed))

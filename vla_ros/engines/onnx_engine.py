@@ -19,6 +19,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
+EXACT_INT8 = ("session.x64quantprecision", "1")
+"""x86 before VNNI would sum int8 products in 16 bits, and saturate (`cpu.saturates_int8`); other CPUs ignore this."""
+
 COPIES = 1.15
 """Of the weights: they are packed one by one, and what they were read from is dropped."""
 
@@ -73,8 +76,7 @@ class _OnnxEngine:
         options.log_severity_level = 3
         # a spinning pool would take the cores from the simulator or the camera driver beside it
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # x86 before VNNI would sum int8 products in 16 bits, and saturate (`cpu.saturates_int8`); others ignore this
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry(*EXACT_INT8)
         if affinities := pool_affinities(threads):
             options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
         return options

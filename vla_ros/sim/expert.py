@@ -131,10 +131,8 @@ def _is_around(state: PrivilegedState, sideways: float, up: float) -> bool:
     """Whether the object is between the fingers, so that they close, and not yet empty, so that they go on."""
     is_closing = state.gripper_opening < CLOSING_OPENING
     reached = STILL_REACHED_M if is_closing else REACHED_M
-    height = 2 * float(state.target_half_extents[2])
-    reached_up = min(reached, (STILL_REACHED_HEIGHTS if is_closing else REACHED_HEIGHTS) * height)
-    if _is_wide(state):
-        reached_up = WALL_DEPTH_M
+    heights = STILL_REACHED_HEIGHTS if is_closing else REACHED_HEIGHTS
+    reached_up = WALL_DEPTH_M if _is_wide(state) else min(reached, heights * 2 * float(state.target_half_extents[2]))
     # fingers that have met with nothing inside the object's outline would close for ever
     return sideways < reached and up < reached_up and state.gripper_opening > _empty_opening(state)
 
